@@ -1,0 +1,220 @@
+// The data of the core layer: every structure of the heap and the collector, together, so that one can
+// see the machine before reading what moves it. Functions are declared in a header for each noun.
+//
+// Terms. A *page* is 8 KiB, whatever the hardware's is. A *span* is a run of pages that serves objects
+// of one size class, or one large object. A *slot* is the place of one object in a span. A *code* is a
+// size class together with whether its objects hold pointers: it is what a page is tagged with.
+// Pages are named by number, counted from the region's first; page 0 is never handed out, so that 0
+// can mean "none".
+#ifndef SV_CORE_H
+#define SV_CORE_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define SV_PAGE_SHIFT 13
+#define SV_PAGE_SIZE ((size_t)1 << SV_PAGE_SHIFT)
+#define SV_CACHE_LINE 64
+#define SV_ALIGN 16              // of every object: C's max_align_t on x86-64
+#define SV_SMALL_MAX 32768       // bytes; larger objects get pages of their own
+#define SV_NOPAGE UINT32_MAX     // "no such page", from functions that return one
+
+#define SV_NCLASS 67             // 0: none, 1..65: small, 66: large
+#define SV_CLASS_LARGE 66
+#define SV_NCODE (2 * SV_NCLASS) // code = class + (noscan ? SV_NCLASS : 0)
+
+#define SV_DENSE_CLASS_MAX 3     // classes 1..3 (16, 32, 48 bytes): more than 128 slots a page
+
+#define sv_likely(x) __builtin_expect(!!(x), 1)
+#define sv_unlikely(x) __builtin_expect(!!(x), 0)
+
+// ---- lock.h -------------------------------------------------------------------------------------
+
+struct sv_lock {
+    _Atomic uint32_t word; // 0 free, 1 held, 2 held and somebody sleeps
+};
+
+// ---- sizeclass.h --------------------------------------------------------------------------------
+
+struct sv_class {
+    uint32_t size;   // const: bytes of a slot
+    uint32_t pages;  // const: pages of a span
+    uint32_t nslots; // const: slots of a span
+    uint32_t magic;  // const: (offset * magic) >> 32 is the slot's index (Go's computeDivMagic)
+    uint32_t inv;    // const: inverse of size's odd part modulo 2^32, for the exact test in free()
+    uint32_t shift;  // const: trailing zero bits of size
+};
+
+// ---- pagemap.h ----------------------------------------------------------------------------------
+
+// One word a page: the low 13 bits are the code times sizeof(struct sv_bin), which is where free()
+// finds the bin in a thread's cache; the bits above are how many pages lie between the span's first
+// page and this one, so that (entry & ~0x1fff) is that distance in bytes. 0: no object here.
+typedef uint32_t sv_pagemap_entry;
+#define SV_PAGEMAP_CODE_MASK 0x1fffu
+#define SV_PAGEMAP_BACK_MAX 0x7ffffu // this far or farther: step back and look again
+
+// ---- span.h -------------------------------------------------------------------------------------
+
+// Alloc and mark bits of the same 64 slots side by side: a lookup while marking touches one line.
+struct sv_bits {
+    _Atomic uint64_t alloc; // set when a slot leaves the span; written under the central's lock
+    _Atomic uint64_t mark;  // set by markers; cleared before a cycle
+};
+
+// The record of a span stands at its first page's place in the table of spans: one cache line.
+struct sv_span {
+    uint32_t magic;           // const while in use: the class's, 0 for a large object
+    uint32_t npages;          // heap lock: pages of this span
+    uint32_t next;            // central's lock: the list it is on, by page
+    uint32_t prev;            // central's lock
+    uint32_t sweepgen;        // central's lock: the cycle after which it was swept last
+    uint16_t nslots;          // const while in use
+    uint16_t nused;           // central's lock: slots whose alloc bit is set
+    uint8_t code;             // const while in use
+    uint8_t list;             // central's lock: enum sv_span_list
+    uint8_t dirty;            // central's lock: slots may hold something else than zeroes
+    uint8_t moved;            // heap lock: its mapping was moved by mremap and needs mending
+    uint32_t hint;            // central's lock: no free slot lies before this word of bits
+    struct sv_bits bits[2];   // the slots of classes with at most 128 of them
+};
+_Static_assert(sizeof(struct sv_span) == SV_CACHE_LINE, "a span's record is one cache line");
+
+enum sv_span_list { SV_LIST_NONE, SV_LIST_PARTIAL, SV_LIST_FULL, SV_LIST_UNSWEPT };
+
+// The bits of a dense page (16-, 32- and 48-byte objects), in a table of their own.
+struct sv_dense {
+    struct sv_bits bits[8];
+};
+
+struct sv_span_head {
+    uint32_t first; // page, 0: empty
+    uint32_t last;
+};
+
+// ---- central.h ----------------------------------------------------------------------------------
+
+struct sv_central {
+    _Alignas(SV_CACHE_LINE) struct sv_lock lock;
+    uint32_t code;                   // const
+    struct sv_span_head partial;     // lock: swept, some slot free
+    struct sv_span_head full;        // lock: swept, no slot free
+    struct sv_span_head unswept;     // lock: not looked at since the last cycle
+    uint32_t nspans;                 // lock
+    uint64_t nused;                  // lock: slots out (in caches or with the program)
+    uint64_t allocated;              // lock: slots ever taken
+    uint64_t freed;                  // lock: slots ever returned by free()
+    uint64_t reclaimed;              // lock: slots ever taken back by sweep
+};
+
+// ---- cache.h ------------------------------------------------------------------------------------
+
+// A thread's stack of free slots of one code. Only its thread moves `top`; the collector reads
+// [base, top) while that thread is stopped, wherever it was stopped: a slot in flight is in a register.
+struct sv_bin {
+    void **top;      // owner: one past the slot that malloc takes next
+    void **base;     // const: empty when top == base
+    void **end;      // owner: full when top == end (below the array's end while the bin is young)
+    uint32_t inv;    // const: struct sv_class.inv
+    uint16_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
+    uint8_t shift;   // const: struct sv_class.shift
+    uint8_t young;   // owner: refills so far, saturating: batches grow with it
+};
+_Static_assert(sizeof(struct sv_bin) == 32, "pagemap entries and the bin table count on it");
+_Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin's offset fits");
+
+#define SV_CACHE_LUT (1024 / 16)
+
+struct sv_cache {
+    struct sv_bin bins[SV_NCODE];   // owner
+    uintptr_t key;                  // const: the process's mark of a freed slot
+    uint16_t lut[SV_CACHE_LUT];     // const: (size - 1) / 16 -> byte offset of the bin
+    uint32_t state;                 // owner: enum sv_cache_state
+    uint64_t bytes_in;              // owner: bytes refilled, for the statistics
+    uint64_t bytes_out;             // owner: bytes flushed
+    struct sv_cache *next;          // world's list lock: all caches
+    struct sv_thread *thread;       // const: owner, NULL for an orphan
+    void **slots;                   // const: the array behind the bins
+};
+
+enum sv_cache_state {
+    SV_CACHE_NONE, // the constant cache of a thread that has not allocated yet
+    SV_CACHE_LIVE,
+    SV_CACHE_DEAD  // the constant cache of a thread whose destructors have run: no bins
+};
+
+// ---- pagealloc.h --------------------------------------------------------------------------------
+
+#define SV_PAGEALLOC_LEVELS 5
+
+struct sv_pagealloc {
+    uint64_t *free;  // heap lock: a bit a page: may be taken
+    uint64_t *clean; // heap lock: a bit a page: reads as zeroes without being written
+    uint64_t *sum[SV_PAGEALLOC_LEVELS]; // heap lock: packed runs (start, max, end), root first
+    uint32_t nsum[SV_PAGEALLOC_LEVELS]; // const: entries of each level
+    uint32_t npages;  // const: pages of the region
+    uint32_t search;  // heap lock: no free page lies before this one
+    uint32_t nfree;   // heap lock: pages free
+    uint32_t ndirty;  // heap lock: pages free and not clean (they still cost memory)
+};
+
+// ---- heap.h -------------------------------------------------------------------------------------
+
+struct sv_heap {
+    // read by malloc and free
+    uintptr_t base_page;        // const after init: the region's address >> SV_PAGE_SHIFT
+    uint64_t npages;            // const after init: pages reserved; 0 before init: all is foreign
+    sv_pagemap_entry *pagemap;  // const after init
+    struct sv_span *spans;      // const after init
+    struct sv_dense *dense;     // const after init
+    uintptr_t base;             // const after init: the region's address
+    size_t size;                // const after init: the region's bytes
+    uintptr_t key;              // const after init: see struct sv_cache
+    // the page heap
+    _Alignas(SV_CACHE_LINE) struct sv_lock lock;
+    struct sv_pagealloc pages;  // lock
+    uint32_t grown;             // lock: pages before this one are mapped readable and writable
+    uint32_t large_first;       // lock: list of large objects, by page
+    uint64_t pages_inuse;       // lock: pages of spans
+    uint64_t released_pages;    // lock: pages ever given back to the kernel
+    uint64_t moved_spans;       // lock: large objects whose mapping was moved
+    // statistics and pacing, written with relaxed atomics
+    _Alignas(SV_CACHE_LINE) _Atomic uint64_t live; // bytes out of spans (caches included)
+    _Atomic uint64_t trigger;   // bytes of live at which a cycle starts; UINT64_MAX: never
+    _Atomic uint64_t allocated; // bytes that left spans since the start
+    _Atomic uint64_t freed;     // bytes that free() brought back
+    _Atomic uint64_t reclaimed; // bytes that sweep brought back
+    _Atomic uint64_t large_live;// bytes in large objects
+    _Atomic uint64_t foreign;   // frees and reallocs of pointers that were not ours
+    _Atomic uint32_t sweepgen;  // cycles flipped so far; a span with another number is unswept
+    struct sv_central central[SV_NCODE];
+};
+
+// ---- world.h ------------------------------------------------------------------------------------
+
+enum sv_thread_state {
+    SV_THREAD_RUNNING,  // may do anything; must be signalled to stop
+    SV_THREAD_STOPPED,  // waits in the stop handler, registers in its signal frame
+    SV_THREAD_GONE      // its kernel thread has ended
+};
+
+struct sv_thread {
+    struct sv_thread *next;       // world lock
+    struct sv_thread *hash_next;  // world lock
+    int32_t tid;                  // const: kernel thread id
+    _Atomic uint32_t state;       // enum sv_thread_state; the handler and the stopper write it
+    _Atomic uint32_t epoch;       // the stop that this thread has answered last
+    uintptr_t sp;                 // its handler: lowest address of its live stack
+    uintptr_t frame;              // its handler: address of the signal frame (registers), 0: none
+    uintptr_t frame_hi;           // its handler: end of what the frame's stack holds (alternate stack)
+    uintptr_t stack_lo;           // const: of its pthread stack, 0 when unknown
+    uintptr_t stack_hi;           // const: below the frames, static TLS and thread block start here
+    uintptr_t tcb;                // const: address of its thread block
+    bool user_stack;              // const: memory that the program gave, never cached by glibc
+    bool seen;                    // stopper: listed in /proc/self/task this time
+    struct sv_cache *cache;       // world lock: NULL before the first malloc and after the last
+};
+
+#endif

@@ -1,0 +1,28 @@
+// Memory for the collector itself: a private jemalloc whose only face is these functions. It never
+// serves the program, is never a root, and its size is a statistic.
+#ifndef SV_METADATA_H
+#define SV_METADATA_H
+
+#include <stddef.h>
+
+// One lock of ours stands around every call, so that jemalloc's own locks are always free when it is:
+// who stops the world, or forks, takes it first, and neither a stopped thread nor a forked child is
+// then ever inside jemalloc. Not from signal handlers.
+void sv_metadata_lock(void);
+void sv_metadata_unlock(void);
+
+// Zeroed, 16-byte aligned; NULL when memory is short. Takes the lock.
+void *sv_metadata_alloc(size_t bytes);
+void sv_metadata_free(void *p, size_t bytes); // bytes as asked for; p may be NULL
+
+// The same with the lock held by the caller (the collector while the world is stopped).
+void *sv_metadata_alloc_held(size_t bytes);
+void sv_metadata_free_held(void *p, size_t bytes);
+
+size_t sv_metadata_bytes(void); // resident, jemalloc's own included; 0 before the first allocation
+
+// Whether [lo, hi) holds jemalloc's memory is known by name: calls fn for each of its mappings.
+// (They are never roots; world stopped or lock held.)
+void sv_metadata_each(void (*fn)(void *arg, unsigned long lo, unsigned long hi), void *arg);
+
+#endif
