@@ -146,22 +146,25 @@ static uint64_t chunk_measure(const uint64_t *words) {
     return sum_pack(r);
 }
 
-// The sum of a group of eight entries of `level`, which is not the root.
+// The sum of a group of eight entries of `level`, which is not the root. Entries all used or all
+// free are told by their whole word.
 static uint64_t group_merge(const uint64_t *sums, uint32_t level) {
     uint32_t size = 1u << level_shift(level);
+    uint64_t full = sum_full(level);
     struct runs r = {UINT32_MAX, 0, 0};
     for (uint32_t i = 0; i < FAN; i++) {
-        struct runs child = sum_unpack_inner(sums[i]);
-        uint32_t joined = r.end + child.start;
-        r.max = max_u32(r.max, max_u32(joined, child.max));
-        if (child.start == size) {
-            r.end = joined;
+        if (sums[i] == full) {
+            r.end += size;
             continue;
         }
+        struct runs child = sum_unpack_inner(sums[i]);
+        r.end += child.start;
+        r.max = max_u32(r.max, max_u32(r.end, child.max));
         if (r.start == UINT32_MAX)
-            r.start = joined;
+            r.start = r.end;
         r.end = child.end;
     }
+    r.max = max_u32(r.max, r.end);
     r.start = min_u32(r.start, r.max);
     return sum_pack(r);
 }
@@ -181,8 +184,8 @@ static inline bool sum_refresh(struct sv_pagealloc *pa, uint32_t level, uint32_t
 
 // Brings the tree up to date after all bits of [page, page + n) now are free, or are not. Only the
 // first and the last entry of a level need a look at their children; those between are all free or
-// all used, and certainly were not before. A level that did not change leaves those above as they
-// are.
+// all used, and were not before. Stops above a level that did not change; the first entry tells,
+// for where there are others the range reaches its end and so changes its last run.
 static void sums_update(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool now_free) {
     for (uint32_t level = LEAF;; level--) {
         uint32_t first = page >> level_shift(level);
@@ -192,7 +195,7 @@ static void sums_update(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool
             uint64_t between = now_free ? sum_full(level) : 0;
             for (uint32_t i = first + 1; i < last; i++)
                 pa->sum[level][i] = between;
-            changed |= sum_refresh(pa, level, last) | (last - first > 1);
+            sum_refresh(pa, level, last);
         }
         if (!changed || level == 0)
             return;

@@ -183,10 +183,39 @@ static void step_clean(struct sv_pagealloc *pa, struct model *m) {
     model_set(m, page, part, CLEAN);
 }
 
+// What the entry of a block of `size` pages must be: the free runs at its start, anywhere in it,
+// and at its end, 21 bits each from the lowest; the top bit alone stands for 2^21 in all three.
+static uint64_t sum_expect(const struct window *w, uint32_t page, uint32_t size) {
+    uint64_t start = UINT64_MAX, max = 0, run = 0;
+    for (uint32_t i = page; i < page + size; i++) {
+        bool is_free = i < w->n && w->state[i] != USED;
+        if (!is_free && start == UINT64_MAX)
+            start = run;
+        run = is_free ? run + 1 : 0;
+        max = run > max ? run : max;
+    }
+    if (start == UINT64_MAX)
+        start = run;
+    return max == 1u << 21 ? (uint64_t)1 << 63 : start | max << 21 | run << 42;
+}
+
+// Of a region that one window covers.
+static void sums_compare(const struct sv_pagealloc *pa, const struct window *w) {
+    for (uint32_t level = 0; level < SV_PAGEALLOC_LEVELS; level++) {
+        uint32_t size = 512u << 3 * (SV_PAGEALLOC_LEVELS - 1 - level);
+        cr_assert(pa->nsum[level] == (w->n + size - 1) / size);
+        for (uint32_t i = 0; i < pa->nsum[level]; i++)
+            cr_assert(pa->sum[level][i] == sum_expect(w, i * size, size), "sum %u of level %u", i,
+                      level);
+    }
+}
+
 static void state_compare(const struct sv_pagealloc *pa, const struct model *m) {
     sv_pagealloc_check(pa);
     cr_assert(pa->nfree == m->nfree, "free: %u, not %u", pa->nfree, m->nfree);
     cr_assert(pa->ndirty == m->ndirty, "dirty: %u, not %u", pa->ndirty, m->ndirty);
+    if (m->nwindows == 1)
+        sums_compare(pa, &m->windows[0]);
     for (uint32_t k = 0; k < m->nwindows; k++) {
         const struct window *w = &m->windows[k];
         for (uint32_t i = 0; i < w->n; i++) {
@@ -246,6 +275,7 @@ Test(pagealloc, follows_model_in_larger_regions) {
     region_run(32768, 2000);
     region_run(40001, 2000);
     region_run(300007, 500);
+    region_run((1u << 21) + 4099, 150);
 }
 
 // Pages resident of a mapping, in pages of the kernel.
@@ -284,8 +314,8 @@ Test(pagealloc, follows_model_in_sparse_region) {
     struct model m = {windows, WINDOWS, 0, 0};
     rng = 88172645463325252u;
     steps_run(&pa, &m, 4000);
-    // Each window has its line or two of each bitmap and each level; the root and the upper levels
-    // share pages. Reading counts as well.
+    // A window's part of a bitmap or a level is less than a page of it, so in two pages at most.
+    // Reading counts as well.
     cr_assert(resident_count(mem, bytes) <= WINDOWS * 2 * (2 + SV_PAGEALLOC_LEVELS));
     munmap(mem, bytes);
 }
@@ -336,6 +366,31 @@ Test(pagealloc, aligned_take_uses_exact_fit) {
     cr_assert(sv_pagealloc_take(&pa, 64, 64, &clean) == 2048);
     cr_assert(sv_pagealloc_take(&pa, 63, 1, &clean) == 1);
     cr_assert(pa.nfree == 2000 - 64 && pa.ndirty == 2000 - 64);
+    sv_pagealloc_check(&pa);
+    munmap(mem, bytes);
+}
+
+// Requests at and beyond the end, of a region whose bitmaps lie back to back.
+Test(pagealloc, ends_at_region_end) {
+    uint32_t npages = 4096;
+    size_t bytes = sv_pagealloc_bytes(npages);
+    void *mem = tables_map(bytes);
+    struct sv_pagealloc pa;
+    bool clean = true;
+    sv_pagealloc_init(&pa, mem, npages);
+    cr_assert(sv_pagealloc_take(&pa, 1, 1, &clean) == SV_NOPAGE);
+    sv_pagealloc_give(&pa, 0, 2, true);
+    sv_pagealloc_give(&pa, 4030, 66, false);
+    cr_assert(sv_pagealloc_take(&pa, 66, 64, &clean) == SV_NOPAGE);
+    cr_assert(sv_pagealloc_take(&pa, 1, 1u << 31, &clean) == 0);
+    cr_assert(sv_pagealloc_take(&pa, 1, 1u << 31, &clean) == SV_NOPAGE);
+    cr_assert(sv_pagealloc_take(&pa, UINT32_MAX, 1, &clean) == SV_NOPAGE);
+    cr_assert(!sv_pagealloc_take_at(&pa, 4095, 2, &clean));
+    cr_assert(!sv_pagealloc_take_at(&pa, 4090, UINT32_MAX - 4085, &clean));
+    cr_assert(!sv_pagealloc_take_at(&pa, UINT32_MAX, 1, &clean));
+    cr_assert(sv_pagealloc_take(&pa, 66, 2, &clean) == 4030 && !clean);
+    cr_assert(sv_pagealloc_take(&pa, 1, 1, &clean) == 1 && clean);
+    cr_assert(sv_pagealloc_take(&pa, 1, 1, &clean) == SV_NOPAGE);
     sv_pagealloc_check(&pa);
     munmap(mem, bytes);
 }
