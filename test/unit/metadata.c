@@ -51,18 +51,23 @@ Test(metadata, nothing_before_the_first_allocation)
 Test(metadata, zeroed_aligned_and_listed)
 {
     static const size_t sizes[] = {0, 1, 8, 15, 16, 100, 4096, 40000, 1 << 20, 9 << 20};
-    for (int round = 0; round < 3; round++) // the second round gets used memory
-        for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
-            unsigned char *p = sv_metadata_alloc(sizes[i]);
-            struct probe found = probe(p, sizes[i]);
+    enum { NSIZES = sizeof sizes / sizeof *sizes };
+    for (size_t i = 0; i < 3 * NSIZES; i++) {
+        size_t size = sizes[i % NSIZES];
+        // the first stays, so that the others lie beside it and their memory is used again
+        for (int j = 0; j < 4; j++) {
+            unsigned char *p = sv_metadata_alloc(size);
+            struct probe found = probe(p, size);
             cr_assert_not_null(p);
-            cr_assert_eq((uintptr_t)p % 16, 0, "%zu bytes at %p", sizes[i], (void *)p);
-            cr_assert(is_zero(p, sizes[i]), "%zu bytes not zeroed", sizes[i]);
-            cr_assert_eq(found.hits, 1, "%zu bytes at %p not listed", sizes[i], (void *)p);
+            cr_assert_eq((uintptr_t)p % 16, 0, "%zu bytes at %p", size, (void *)p);
+            cr_assert(is_zero(p, size), "%zu bytes not zeroed", size);
+            cr_assert_eq(found.hits, 1, "%zu bytes at %p not listed", size, (void *)p);
             cr_assert_eq(found.disorder, 0);
-            memset(p, 0xff, sizes[i]);
-            sv_metadata_free(p, sizes[i]);
+            memset(p, 0xff, size);
+            if (j > 0)
+                sv_metadata_free(p, size);
         }
+    }
 }
 
 Test(metadata, free_of_null)
@@ -169,12 +174,12 @@ static void *thread_use(void *arg)
     return arg;
 }
 
-static void threads_use(void)
+static void threads_use(int n)
 {
-    pthread_t t[4];
-    for (int i = 0; i < 4; i++)
+    pthread_t t[16];
+    for (int i = 0; i < n; i++)
         cr_assert_eq(pthread_create(&t[i], NULL, thread_use, NULL), 0);
-    for (int i = 0; i < 4; i++)
+    for (int i = 0; i < n; i++)
         pthread_join(t[i], NULL);
 }
 
@@ -182,7 +187,7 @@ static void threads_use(void)
 Test(metadata, threads_come_and_go)
 {
     for (int i = 0; i < 50; i++)
-        threads_use();
+        threads_use(4);
 }
 
 static int stay[2];
@@ -214,7 +219,7 @@ Test(metadata, fork_with_threads)
         alarm(20);
         sv_metadata_fork_child();
         for (int i = 0; i < 10; i++)
-            threads_use();
+            threads_use(16);
         _exit(0);
     }
     sv_metadata_unlock();
