@@ -29,7 +29,8 @@ CASES    := $(patsubst test/preload/%.c,$(BUILD)/test/preload/%,$(wildcard test/
 
 CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test/preload/*.cc))
 
-.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases
+.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases \
+        lint-format lint-tidy lint-cppcheck lint-clang format
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -148,6 +149,39 @@ demo:
 	@$(MAKE) --no-print-directory all
 	test/demo.sh
 
+# ---- how the code reads ------------------------------------------------------------------------
+
+FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
+            test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch])
+ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
+LINTFLAGS = $(CSTD) $(WARN) -Icore -Iscanners -Ipreload -Ipreload/include
+
+# Installs nothing: test/deps.sh lint does.
+lint: lint-format lint-tidy lint-cppcheck lint-clang
+
+lint-format:
+	clang-format --dry-run -Werror $(FORMATTED)
+
+format:
+	clang-format -i $(FORMATTED)
+
+lint-tidy:
+	clang-tidy --quiet $(ANALYSED) -- $(LINTFLAGS) -fno-builtin
+
+# System headers are left out on purpose: cppcheck knows libc by itself. memleak: our functions that
+# hand out memory are not malloc. comparePointers, objectIndex: address arithmetic is this code's work.
+lint-cppcheck:
+	cppcheck --quiet --std=c11 --language=c --platform=unix64 -D__x86_64__ -D_GNU_SOURCE \
+	    --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	    --suppress=missingInclude --suppress=missingIncludeSystem \
+	    --suppress=memleak --suppress=memleakOnRealloc \
+	    --suppress=comparePointers --suppress=objectIndex \
+	    -Icore -Iscanners -Ipreload -Ipreload/include $(ANALYSED)
+
+# The other compiler, -Werror included.
+lint-clang:
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all
+
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
 	    $(DESTDIR)$(PREFIX)/share/doc/salvage
@@ -158,4 +192,4 @@ install: all
 clean:
 	rm -rf $(BUILD)
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+-include $(shell find $(BUILD) -path $(BUILD)/clang -prune -o -name '*.d' -print 2>/dev/null)

@@ -53,10 +53,10 @@ struct range {
 };
 
 static struct sv_lock metadata_lock;
-static bool metadata_used;            // lock: jemalloc has run
-static struct range ranges[NRANGES];  // lock to write: ascending, disjoint, not adjacent
-static _Atomic uint32_t nranges;      // lock to write
-static void (*thread_end)(void *);    // const after jemalloc's start: its destructor of a thread
+static bool metadata_used;           // lock: jemalloc has run
+static struct range ranges[NRANGES]; // lock to write: ascending, disjoint, not adjacent
+static _Atomic uint32_t nranges;     // lock to write
+static void (*thread_end)(void *);   // const after jemalloc's start: its destructor of a thread
 
 // ---- the table of mappings ---------------------------------------------------------------------
 

@@ -237,7 +237,8 @@ int meta_munmap(void *p, size_t bytes);
 
 static char *pages_map(size_t pages)
 {
-    return meta_mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    return meta_mmap(NULL, pages * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1,
+                     0);
 }
 
 Test(metadata, table_splits_and_merges)
