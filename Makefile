@@ -16,7 +16,9 @@ CSTD     := -std=gnu17 -D_GNU_SOURCE
 OPT      ?= -O2 -g
 LIBFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-strict-aliasing \
             -fno-semantic-interposition -fcf-protection=none -fno-plt
-CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) -Icore -Iscanners -Ipreload -Ipreload/include
+# -iquote: a header of ours may have the name of one of libc's (assert.h).
+INCLUDE  := -iquote core -iquote scanners -iquote preload -Ipreload/include
+CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE)
 
 layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH).S)
 CORE     := $(call layer,core)
@@ -104,7 +106,7 @@ $(BUILD)/units.a: $(call obj,$(CORE) $(SCANNERS)) $(BUILD)/meta.o
 	@rm -f $@
 	ar rcs $@ $^
 
-TESTFLAGS := $(CSTD) -O1 -g -Wall -Wextra -Icore -Iscanners -Ipreload/include -MMD -MP
+TESTFLAGS := $(CSTD) -O1 -g -Wall -Wextra $(INCLUDE) -MMD -MP
 
 $(BUILD)/test/unit/%: test/unit/%.c $(BUILD)/units.a
 	@mkdir -p $(@D)
@@ -154,7 +156,7 @@ demo:
 FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
             test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch])
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
-LINTFLAGS = $(CSTD) $(WARN) -Icore -Iscanners -Ipreload -Ipreload/include
+LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
 
 # Installs nothing: test/deps.sh lint does.
 lint: lint-format lint-tidy lint-cppcheck lint-clang

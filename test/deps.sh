@@ -15,7 +15,7 @@ declare -A group=(
 # What the suites of real programs name themselves, a package a word, # for comments.
 declare -A list=(
     [test]=test/programs/packages-core.txt
-    [programs]=test/programs/packages.txt
+    [programs]=test/programs/packages-all.txt
     [bench]=test/bench/packages.txt
 )
 
