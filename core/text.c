@@ -101,6 +101,14 @@ void sv_log(const char *format, ...)
     va_end(args);
 }
 
+void sv_error(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    text_line(2, "", format, args);
+    va_end(args);
+}
+
 void sv_log_set(int fd)
 {
     log_fd = fd;

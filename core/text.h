@@ -25,6 +25,9 @@ void sv_text_putv(struct sv_text *t, const char *format, va_list args);
 // One line to the log (the option `log`; stderr by default), newline added, in one write.
 void sv_log(const char *format, ...);
 
+// The same, always to stderr.
+void sv_error(const char *format, ...);
+
 // Where the log goes from now on: a descriptor that is open. The default is 2.
 void sv_log_set(int fd);
 
