@@ -48,39 +48,40 @@ static int kernel_fail(int error) {
 // operation and do the same: nothing waits here.
 #define KERNEL_OPS 32
 static _Atomic uint64_t kernel_ops[KERNEL_OPS]; // keys announced; 0: free
+static _Atomic uint32_t kernel_ops_over;        // operations that found no room to announce theirs
 
 struct kernel_op {
     enum sv_kernel_kind kind;
-    uint64_t key; // never 0
-    int slot;     // -1: no slot was free, which counts as a race
+    uint64_t key;
+    int slot; // KERNEL_OPS: no room
 };
 
-static struct kernel_op op_begin(enum sv_kernel_kind kind, uint64_t a, uint32_t b) {
-    struct kernel_op op = {kind, (uint64_t)(kind + 1) << 60 | (a & 0xfffffff) << 32 | b, -1};
-    for (int i = 0; i < KERNEL_OPS; i++) {
+// a and b are descriptors, so the top bit is free to tell the kinds apart.
+static struct kernel_op op_begin(enum sv_kernel_kind kind, int a, int b) {
+    uint64_t key = (uint64_t)(uint32_t)a << 32 | (uint32_t)b;
+    key |= kind == SV_KERNEL_MQ ? (uint64_t)1 << 63 : 0;
+    struct kernel_op op = {kind, key, 0};
+    for (; op.slot < KERNEL_OPS; op.slot++) {
         uint64_t none = 0;
-        if (atomic_load_explicit(&kernel_ops[i], memory_order_relaxed) == 0 &&
-            atomic_compare_exchange_strong_explicit(&kernel_ops[i], &none, op.key,
+        if (atomic_load_explicit(&kernel_ops[op.slot], memory_order_relaxed) == 0 &&
+            atomic_compare_exchange_strong_explicit(&kernel_ops[op.slot], &none, key,
                                                     memory_order_seq_cst, memory_order_relaxed)) {
-            op.slot = i;
-            break;
+            return op;
         }
     }
+    atomic_fetch_add_explicit(&kernel_ops_over, 1, memory_order_seq_cst);
     return op;
 }
 
-// Whether another operation on the same key is under way. One that found no slot can't be seen by
-// others, so with all slots taken everybody has to assume a race.
+// Whether another operation on the same key is, or may be, under way.
 static bool op_raced(const struct kernel_op *op) {
-    int taken = 0;
     for (int i = 0; i < KERNEL_OPS; i++) {
         uint64_t key = atomic_load_explicit(&kernel_ops[i], memory_order_seq_cst);
-        taken += key != 0;
         if (i != op->slot && key == op->key) {
             return true;
         }
     }
-    return op->slot < 0 || taken == KERNEL_OPS;
+    return atomic_load_explicit(&kernel_ops_over, memory_order_seq_cst) != 0;
 }
 
 // After a call that gave the kernel `word`. Returns 0 or -ENOMEM.
@@ -94,15 +95,17 @@ static int op_hold(const struct kernel_op *op, uintptr_t word) {
 }
 
 static void op_end(const struct kernel_op *op) {
-    if (op->slot >= 0) {
+    if (op->slot < KERNEL_OPS) {
         atomic_store_explicit(&kernel_ops[op->slot], 0, memory_order_seq_cst);
+    } else {
+        atomic_fetch_sub_explicit(&kernel_ops_over, 1, memory_order_seq_cst);
     }
 }
 
 // ---- epoll --------------------------------------------------------------------------------------
 
 SV_EXPORT int epoll_ctl(int epfd, int what, int fd, struct epoll_event *event) {
-    struct kernel_op op = op_begin(SV_KERNEL_EPOLL, (uint32_t)epfd, (uint32_t)fd);
+    struct kernel_op op = op_begin(SV_KERNEL_EPOLL, epfd, fd);
     int result = sv_real(epoll_ctl)(epfd, what, fd, event);
     if (result == 0 && what == EPOLL_CTL_DEL) {
         sv_kernel_drop(SV_KERNEL_EPOLL, op.key, 0);
@@ -193,6 +196,9 @@ SV_EXPORT ssize_t aio_return(struct aiocb *cb) {
 SV_EXPORT int lio_listio(int mode, struct aiocb *const list[restrict], int n,
                          struct sigevent *restrict sev) {
     static _Atomic uint32_t count;
+    if (mode != LIO_WAIT && mode != LIO_NOWAIT) {
+        return kernel_fail(EINVAL);
+    }
     for (int i = 0; i < n; i++) {
         if (list[i] != NULL && list[i]->aio_lio_opcode != LIO_NOP && !aio_hold(list[i])) {
             return kernel_fail(EAGAIN);
@@ -235,7 +241,7 @@ SV_EXPORT int lio_listio64(int mode, struct aiocb64 *const list[restrict], int n
 
 // A registration ends by itself with the first message, so what was held stays until the next one.
 SV_EXPORT int mq_notify(mqd_t queue, const struct sigevent *sev) {
-    struct kernel_op op = op_begin(SV_KERNEL_MQ, 0, (uint32_t)queue);
+    struct kernel_op op = op_begin(SV_KERNEL_MQ, 0, queue);
     int result = sv_real(mq_notify)(queue, sev);
     if (result == 0 && sev != NULL && op_hold(&op, sigval_word(sev)) != 0) {
         (void)sv_real(mq_notify)(queue, NULL);
