@@ -43,7 +43,9 @@ enum {
     SV_MAP_FILE = 16,   // backed by a file (inode != 0), /dev/zero and memfd included
     SV_MAP_STACK = 32,  // [stack]
     SV_MAP_BRK = 64,    // [heap]
-    SV_MAP_KERNEL = 128 // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_KERNEL = 128, // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_DEVICE = 256, // may be hardware, where reading has effects: never touched
+    SV_MAP_ANON = 512    // shared, but of no file that has a name: nobody but this family of processes
 };
 
 struct sv_mapping {
@@ -58,9 +60,11 @@ struct sv_maps {
     size_t cap;           // entries that fit
 };
 
-// Reads /proc/self/maps into `maps`, growing maps->v by mmap (never malloc; the pages it maps itself
-// may or may not be listed). Returns 0 or -errno. A partial listing is an error, never a result.
+// Reads /proc/self/maps into `maps` (zeroed at first, reused from then on), growing maps->v by mmap,
+// never malloc. Returns 0 or -errno. A partial listing is an error, never a result. What is listed is
+// what was mapped when the call returns, if nobody else maps: sv_maps_own is in it.
 int sv_maps_read(struct sv_maps *maps, int procfd);
+struct sv_mapping sv_maps_own(const struct sv_maps *maps); // the memory of the listing itself
 void sv_maps_free(struct sv_maps *maps);
 const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr); // or NULL
 
@@ -69,9 +73,14 @@ const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr
 struct sv_pages {
     int pagemap_fd; // /proc/self/pagemap, or -1: then every page of a mapping is reported
     int mem_fd;     // /proc/self/mem, for what the program made unreadable, or -1
+    uint64_t pagemap_inode; // by which a descriptor that the program closed and
+    uint64_t mem_inode;     //   opened as something else is noticed
 };
 int sv_pages_open(struct sv_pages *pages, int procfd); // 0, or -errno with what failed set to -1
 void sv_pages_close(struct sv_pages *pages);
+// 0, or -EBADF if a descriptor that was open is no longer ours. After fork they are the parent's: the
+// child closes them and opens its own.
+int sv_pages_check(const struct sv_pages *pages);
 
 typedef void sv_range_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
