@@ -94,11 +94,15 @@ long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec) {
     return result;
 }
 
+int sv_proc_pid(void) {
+    return (int)CALL(getpid, 0, 0, 0, 0, 0, 0);
+}
+
 // The kernel lets a process read its own memory this way whatever its credentials; it honours the
 // protection of the mapping, so PROT_NONE gives -EFAULT.
 long sv_proc_copy(void *to, uintptr_t from, size_t n) {
     struct iovec local = {to, n}, remote = {(void *)from, n};
-    return CALL(process_vm_readv, CALL(getpid, 0, 0, 0, 0, 0, 0), &local, 1, &remote, 1, 0);
+    return CALL(process_vm_readv, sv_proc_pid(), &local, 1, &remote, 1, 0);
 }
 
 bool sv_proc_swap_used(void) {

@@ -15,6 +15,7 @@ long sv_proc_close(int fd);
 long sv_proc_ioctl(int fd, unsigned long request, void *arg);
 long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec);
 long sv_proc_copy(void *to, uintptr_t from, size_t n); // readable memory of this process; -EFAULT
+int sv_proc_pid(void);
 bool sv_proc_swap_used(void); // some page of the system may be swapped out (or nobody can tell)
 
 // Zeroed pages of the collector's own; NULL when memory is short. `n` is a multiple of the page.

@@ -75,18 +75,22 @@ struct sv_pages {
     int mem_fd;     // /proc/self/mem, for what the program made unreadable, or -1
     uint64_t pagemap_inode; // by which a descriptor that the program closed and
     uint64_t mem_inode;     //   opened as something else is noticed
+    int pid;                // whose memory they show
 };
 int sv_pages_open(struct sv_pages *pages, int procfd); // 0, or -errno with what failed set to -1
 void sv_pages_close(struct sv_pages *pages);
-// 0, or -EBADF if a descriptor that was open is no longer ours. After fork they are the parent's: the
-// child closes them and opens its own.
+// 0, or -EBADF if a descriptor that was open is no longer ours. After fork they still show the parent's
+// memory, which counts as no longer ours: the child closes them and opens its own.
 int sv_pages_check(const struct sv_pages *pages);
 
 typedef void sv_range_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
 // Calls fn for each run of pages of [lo, hi), inside one mapping with `flags`, that can hold a value
 // the program stored: present or swapped out; in private file mappings only pages that were copied
-// on write. Uses PAGEMAP_SCAN (Linux 6.7), else the pagemap's entries, else reports the range whole.
+// on write; in shared mappings the pages that the kernel has in memory, touched by this process or not
+// (a forked child's page table starts empty there). Uses PAGEMAP_SCAN (Linux 6.7), else the pagemap's
+// entries, else mincore(2), else reports the range whole. Returns 0 or -errno. Not every page reported
+// can be read: see pages.h.
 int sv_pages_each(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_range_fn *fn, void *arg);
 
@@ -101,7 +105,7 @@ enum { // contract.md's `roots` option
 };
 
 struct sv_roots_in {
-    const struct sv_maps *maps;       // a listing made with the world stopped
+    const struct sv_maps *maps;       // a listing made with the world stopped; itself never a root
     const struct sv_pages *pages;     // open descriptors
     const struct sv_mapping *exclude; // sorted, disjoint ranges that are never roots (flags unused):
     size_t nexclude;                  //   the heap, the collector's memory, dead parts of stacks
@@ -112,8 +116,10 @@ struct sv_roots_in {
 // PROT_NONE, a copy of its present pages (read through /proc/self/mem into a bounce buffer, 64 KiB at
 // a time; fn then sees the buffer's addresses). bss after a file mapping is an anonymous private
 // mapping; read-only private mappings count when the program may have written them before
-// (sv_pages_each decides by page). Returns 0, or -errno when some range that should have been offered
-// could not be read: the caller must then not reclaim.
+// (sv_pages_each decides by page). The same copying is used for pages that are not in memory, where a
+// load might be fatal. SV_ROOTS_KERNEL includes sv_kernel_each. fn must be done with a range when it
+// returns, and must not change mappings. Returns 0, or -errno when some range that should have been
+// offered could not be read: the caller must then not reclaim.
 int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg);
 
 // ---- kernel.c: words that only the kernel holds ------------------------------------------------
