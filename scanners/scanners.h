@@ -43,7 +43,9 @@ enum {
     SV_MAP_FILE = 16,   // backed by a file (inode != 0), /dev/zero and memfd included
     SV_MAP_STACK = 32,  // [stack]
     SV_MAP_BRK = 64,    // [heap]
-    SV_MAP_KERNEL = 128 // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_KERNEL = 128, // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_DEVICE = 256, // may be hardware, where reading has effects: never touched
+    SV_MAP_ANON = 512    // shared, but of no file that has a name: nobody but this family of processes
 };
 
 struct sv_mapping {
@@ -58,9 +60,11 @@ struct sv_maps {
     size_t cap;           // entries that fit
 };
 
-// Reads /proc/self/maps into `maps`, growing maps->v by mmap (never malloc; the pages it maps itself
-// may or may not be listed). Returns 0 or -errno. A partial listing is an error, never a result.
+// Reads /proc/self/maps into `maps` (zeroed at first, reused from then on), growing maps->v by mmap,
+// never malloc. Returns 0 or -errno. A partial listing is an error, never a result. What is listed is
+// what was mapped when the call returns, if nobody else maps: sv_maps_own is in it.
 int sv_maps_read(struct sv_maps *maps, int procfd);
+struct sv_mapping sv_maps_own(const struct sv_maps *maps); // the memory of the listing itself
 void sv_maps_free(struct sv_maps *maps);
 const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr); // or NULL
 
@@ -69,15 +73,24 @@ const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr
 struct sv_pages {
     int pagemap_fd; // /proc/self/pagemap, or -1: then every page of a mapping is reported
     int mem_fd;     // /proc/self/mem, for what the program made unreadable, or -1
+    uint64_t pagemap_inode; // by which a descriptor that the program closed and
+    uint64_t mem_inode;     //   opened as something else is noticed
+    int pid;                // whose memory they show
 };
 int sv_pages_open(struct sv_pages *pages, int procfd); // 0, or -errno with what failed set to -1
 void sv_pages_close(struct sv_pages *pages);
+// 0, or -EBADF if a descriptor that was open is no longer ours. After fork they still show the parent's
+// memory, which counts as no longer ours: the child closes them and opens its own.
+int sv_pages_check(const struct sv_pages *pages);
 
 typedef void sv_range_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
 // Calls fn for each run of pages of [lo, hi), inside one mapping with `flags`, that can hold a value
 // the program stored: present or swapped out; in private file mappings only pages that were copied
-// on write. Uses PAGEMAP_SCAN (Linux 6.7), else the pagemap's entries, else reports the range whole.
+// on write; in shared mappings the pages that the kernel has in memory, touched by this process or not
+// (a forked child's page table starts empty there). Uses PAGEMAP_SCAN (Linux 6.7), else the pagemap's
+// entries, else mincore(2), else reports the range whole. Returns 0 or -errno. Not every page reported
+// can be read: see pages.h.
 int sv_pages_each(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_range_fn *fn, void *arg);
 
@@ -92,7 +105,7 @@ enum { // contract.md's `roots` option
 };
 
 struct sv_roots_in {
-    const struct sv_maps *maps;       // a listing made with the world stopped
+    const struct sv_maps *maps;       // a listing made with the world stopped; itself never a root
     const struct sv_pages *pages;     // open descriptors
     const struct sv_mapping *exclude; // sorted, disjoint ranges that are never roots (flags unused):
     size_t nexclude;                  //   the heap, the collector's memory, dead parts of stacks
@@ -103,8 +116,10 @@ struct sv_roots_in {
 // PROT_NONE, a copy of its present pages (read through /proc/self/mem into a bounce buffer, 64 KiB at
 // a time; fn then sees the buffer's addresses). bss after a file mapping is an anonymous private
 // mapping; read-only private mappings count when the program may have written them before
-// (sv_pages_each decides by page). Returns 0, or -errno when some range that should have been offered
-// could not be read: the caller must then not reclaim.
+// (sv_pages_each decides by page). The same copying is used for pages that are not in memory, where a
+// load might be fatal. SV_ROOTS_KERNEL includes sv_kernel_each. fn must be done with a range when it
+// returns, and must not change mappings. Returns 0, or -errno when some range that should have been
+// offered could not be read: the caller must then not reclaim.
 int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg);
 
 // ---- kernel.c: words that only the kernel holds ------------------------------------------------
