@@ -17,6 +17,7 @@ import math
 import os
 import platform
 import shutil
+import signal
 import socket
 import statistics
 import subprocess
@@ -50,7 +51,7 @@ ENVIRONMENT = {
 LOOPS = {
     "pair8": 10_000_000, "pair32": 10_000_000, "pair100": 10_000_000, "pair1000": 10_000_000,
     "pair8000": 5_000_000, "mix": 8_000_000, "batch": 10_000_000, "calloc64": 10_000_000,
-    "realloc": 20_000, "realloc-page": 4, "mib": 2_000, "prodcons": 3_000_000,
+    "realloc": 10_000, "realloc-page": 2, "mib": 60_000, "prodcons": 3_000_000,
     "larson": 4_000_000, "churn": 4_000,
 }
 LOOP_TEXT = {
@@ -63,7 +64,10 @@ LOOP_TEXT = {
 INSTRUCTION_MODES = ["pair32", "pair100", "pair1000", "mix", "batch", "calloc64"]
 INSTRUCTION_STEPS = 200_000
 TRUE_RUNS = 500
+SERVER_SECONDS = 20
+REDIS_TIMEOUT = 120
 
+SECTIONS = ["instructions", "loops", "programs", "true", "server"]
 PROGRAMS = {
     "python3": ["python3", f"{WORK}/objects.py"],
     "perl": ["perl", f"{WORK}/words.pl"],
@@ -111,18 +115,19 @@ def head(*cells):
     row("---", *["--:"] * (len(cells) - 1))
 
 
-def wanted(section, name=None):
-    return not ONLY or section in ONLY or name in ONLY
-
-
 def section_rows(section, names):
-    """The rows of a section that were asked for."""
-    return [name for name in names if wanted(section, name)]
+    """The rows of a section that BENCH_ONLY asks for: sections and rows each narrow the choice."""
+    sections = ONLY & set(SECTIONS)
+    rows = ONLY - sections
+    if sections and section not in sections:
+        return []
+    return [name for name in names if not rows or name in rows]
 
 
 def fail(text):
+    """Notes a failure for the end of the report; said at once on stderr, where it breaks no table."""
     failures.append(text)
-    say(f"\n**Failed: {text}**\n")
+    print(f"bench: failed: {text}", file=sys.stderr)
 
 
 def geomean(values):
@@ -149,7 +154,7 @@ def machine_print():
                 model = line.split(":", 1)[1].strip()
     say("# Salvage beside other mallocs\n")
     say(f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
-        f"{time.strftime('%Y-%m-%d', time.gmtime())}; {ROUNDS} rounds, medians.\n")
+        f"{time.strftime('%Y-%m-%d', time.gmtime())}; medians of {ROUNDS} rounds.\n")
 
 
 # ---- instructions ----
@@ -176,7 +181,7 @@ def instructions_step(preload, *arguments):
 
 def instructions_run(peers):
     modes = section_rows("instructions", INSTRUCTION_MODES)
-    if "instructions" not in ONLY and ONLY or not modes:
+    if not modes:
         return
     say("\n## Instructions for malloc and free (callgrind, the loop's own subtracted)")
     if not shutil.which("valgrind"):
@@ -194,7 +199,7 @@ def instructions_run(peers):
             cells.append("-" if step is None else f"{step - loop:.0f}")
         row(LOOP_TEXT.get(mode, mode), *cells)
     if refused:
-        fail(f"under valgrind: {', '.join(sorted(refused))}")
+        say(f"\nCan't run under valgrind: {', '.join(sorted(refused))}.")
 
 
 # ---- loops ----
@@ -231,27 +236,20 @@ def loops_run(peers):
 # ---- real programs ----
 
 def redis_wait(path, server):
-    """Returns when the server takes connections; the server says so by its socket alone."""
+    """Returns when the server takes connections; its socket alone tells that."""
     while server.poll() is None:
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
             client.connect(path)
             return
         time.sleep(0.01)
-    raise RuntimeError("redis-server ended before it took connections")
+    raise subprocess.SubprocessError("redis-server ended before it took connections")
 
 
-def redis_run(preload):
-    """A server under a fixed load. Returns what program_run does; its output is one key's value."""
-    path = f"{OUT}/redis.sock"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
-    server = subprocess.Popen(
-        [f"{OUT}/measure", "-p", preload, "--", "redis-server", "--port", "0", "--unixsocket", path,
-         "--save", "", "--appendonly", "no", "--dir", OUT],
-        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-    client = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "check": True, "text": True}
-    redis_wait(path, server)
-    for size, count in (("40", "500000"), ("900", "200000")):
+def redis_load(path):
+    """The fixed load on the server at `path`, and its end. Returns a digest of what it then holds."""
+    client = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "check": True, "text": True,
+              "timeout": REDIS_TIMEOUT}
+    for size, count in (("40", "200000"), ("900", "80000")):
         subprocess.run(["redis-benchmark", "-s", path, "-q", "-c", "16", "-P", "16", "-n", count,
                         "-r", "50000", "-d", size, "-t", "set,get,lpush,rpop,hset,sadd,zadd"],
                        **client)
@@ -259,8 +257,29 @@ def redis_run(preload):
              "return redis.sha1hex(redis.call('get','big:7'))"
     answer = subprocess.run(["redis-cli", "-s", path, "eval", script, "0"], **client).stdout
     subprocess.run(["redis-cli", "-s", path, "shutdown", "nosave"], **client)
-    line = server.communicate()[0].split()
-    return int(line[0]) / 1e6, int(line[1]), int(line[2]), answer
+    return answer
+
+
+def redis_run(preload):
+    """What program_run returns, of a server under load. A load that breaks off is status 125."""
+    path = f"{OUT}/redis.sock"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+    server = subprocess.Popen(
+        [f"{OUT}/measure", "-p", preload, "--", "redis-server", "--port", "0", "--unixsocket", path,
+         "--save", "", "--appendonly", "no", "--dir", OUT],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+    try:
+        redis_wait(path, server)
+        answer = redis_load(path)
+        line = server.communicate(timeout=REDIS_TIMEOUT)[0].split()
+        return int(line[0]) / 1e6, int(line[1]), int(line[2]), answer
+    except subprocess.SubprocessError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.communicate()
+        return 0.0, 0, 125, ""
 
 
 def program_run(name, preload):
@@ -287,7 +306,7 @@ def program_measure(name, peers):
             fail(f"{name} under {peer}: {what} in {len(bad)} of {ROUNDS} runs")
             continue
         result[peer] = (statistics.median(run[0] for run in runs[peer]),
-                        statistics.median(run[0] / base[0]
+                        statistics.median(run[0] / base[0] if base[0] else math.nan
                                           for run, base in zip(runs[peer], runs["glibc"])),
                         statistics.median(run[1] for run in runs[peer]))
     return result
@@ -349,7 +368,7 @@ def programs_run(peers):
 # ---- the smallest program ----
 
 def true_run(peers):
-    if not wanted("true"):
+    if not section_rows("true", ["/usr/bin/true"]):
         return
     say(f"\n## /usr/bin/true: one run (mean of {TRUE_RUNS}, median of the rounds)")
     runs = {peer: [] for peer in peers}
@@ -366,13 +385,42 @@ def true_run(peers):
             f"{ratio:.2f}", f"{statistics.median(run[1] for run in runs[peer]) / 1024:.2f}")
 
 
+# ---- the server that loses memory ----
+
+def server_run(peers):
+    """One run each: what isn't collected grows with time, so peers would only show the rate."""
+    chosen = [peer for peer in peers if peer in ("glibc", "salvage")]
+    if not section_rows("server", ["leakserver"]):
+        return
+    say(f"\n## A server that loses one block in three, {SERVER_SECONDS} s")
+    head("malloc", "CPU, s", "peak RSS, MiB", "peak / live", "lost, MiB", "MiB/s allocated")
+    for peer in chosen:
+        output = f"{OUT}/output"
+        cpu, _, status = measure(peers[peer], [f"{OUT}/leakserver", str(SERVER_SECONDS)],
+                                 output=output)
+        with open(output, encoding="utf-8") as file:
+            values = {key: float(value) for key, value in
+                      (word.split("=") for word in file.read().split())}
+        if status:
+            fail(f"leakserver under {peer}: exit status {status}")
+            continue
+        row(peer, f"{cpu:.2f}", f"{values['peak_rss_kib'] / 1024:.0f}",
+            f"{values['peak_rss_kib'] / values['live_kib']:.2f}",
+            f"{values['lost_bytes'] / 2**20:.0f}", f"{values['mib_per_second']:.0f}")
+
+
 def main():
+    unknown = ONLY - set(SECTIONS) - set(LOOPS) - set(PROGRAMS)
+    if unknown:
+        print(f"bench: BENCH_ONLY knows no {', '.join(sorted(unknown))}", file=sys.stderr)
+        return 2
     machine_print()
     peers = peers_find()
     instructions_run(peers)
     loops_run(peers)
     programs_run(peers)
     true_run(peers)
+    server_run(peers)
     if failures:
         say("\nFailed:\n" + "\n".join(f"- {failure}" for failure in failures))
     return 1 if failures else 0

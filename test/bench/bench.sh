@@ -4,7 +4,8 @@
 # Builds the helpers of this folder into $BUILD/bench, generates the inputs, and hands over to bench.py.
 #   LIB           the library to measure (build/libsalvage.so; left out, and named, when missing)
 #   BENCH_ROUNDS  rounds of each measurement, peers interleaved within a round (7)
-#   BENCH_ONLY    any of: instructions loops programs true, or single rows ("mix jq"); all if unset
+#   BENCH_ONLY    sections (instructions loops programs true server), rows ("mix jq"), or both
+#                 ("loops mix"); all if unset
 # It installs nothing: what is missing is named and left out. The packages are in packages.txt.
 set -eu
 cd "$(dirname "$0")/../.."
