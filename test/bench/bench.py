@@ -1,14 +1,14 @@
 """Measures Salvage and Debian's other mallocs side by side and prints Markdown.
 
-Started by bench.sh, which builds the helpers and names the environment. Every measurement is paired:
-a round runs each malloc once, one after the other, so that a slow minute of the machine falls on all
+Started by bench.sh, which builds the helpers and sets BUILD and LIB. Every measurement is paired: a
+round runs each malloc once, one after the other, so that a slow minute of the machine falls on all
 of them; a figure is a median over the rounds. CPU ratios are medians of the rounds' own ratios to
 glibc; ratios of peak RSS are ratios of medians. Each row is printed as soon as it is there.
 
-Every malloc is preloaded, glibc too (redis-server is linked with jemalloc), except where a program
-has nothing else. A program's output under each malloc is compared with that under glibc; a difference
-or a failure is named, leaves the figure out, and makes the exit status 1. A malloc or program that
-isn't installed is named and left out.
+Every malloc is preloaded, glibc's too, because Debian links redis-server with jemalloc. A program's
+output under each malloc is compared with that under glibc; a difference or a failure is named,
+leaves the figure out, and makes the exit status 1. What isn't installed is named
+and left out.
 """
 import contextlib
 import glob
@@ -88,7 +88,8 @@ def peers_find():
     """Name -> path to preload, in the order of the tables: glibc first, Salvage last."""
     found = {}
     for name, soname in SONAMES.items():
-        paths = glob.glob(f"/usr/lib/*-linux-gnu/{soname}") + glob.glob(f"/lib/*-linux-gnu/{soname}")
+        paths = glob.glob(f"/usr/lib/*-linux-gnu/{soname}")
+        paths += glob.glob(f"/lib/*-linux-gnu/{soname}")
         if paths:
             found[name] = paths[0]
         else:
@@ -125,7 +126,7 @@ def section_rows(section, names):
 
 
 def fail(text):
-    """Notes a failure for the end of the report; said at once on stderr, where it breaks no table."""
+    """Notes a failure for the end of the report, and says it on stderr, where no table breaks."""
     failures.append(text)
     print(f"bench: failed: {text}", file=sys.stderr)
 
@@ -246,7 +247,7 @@ def redis_wait(path, server):
 
 
 def redis_load(path):
-    """The fixed load on the server at `path`, and its end. Returns a digest of what it then holds."""
+    """The fixed load on the server at `path`, and its end. Returns the digest of a value."""
     client = {"env": ENVIRONMENT, "stdout": subprocess.PIPE, "check": True, "text": True,
               "timeout": REDIS_TIMEOUT}
     for size, count in (("40", "200000"), ("900", "80000")):
@@ -293,7 +294,7 @@ def program_run(name, preload):
 
 
 def program_measure(name, peers):
-    """malloc -> (median CPU, median ratio of CPU to glibc's, median peak RSS), failures left out."""
+    """malloc -> (CPU, ratio of CPU to glibc's, peak RSS), medians; failures left out."""
     runs = {peer: [] for peer in peers}
     for _ in range(ROUNDS):
         for peer, path in peers.items():
@@ -325,7 +326,10 @@ def ratios_row(name, base, values, peers):
 
 
 def geomeans_print(ratios, peers, rival, what):
-    """The last rows of a table, and Salvage's geomean over `rival`'s. `ratios`: a dict a program."""
+    """The last row of a table, over the programs that ran under every malloc.
+
+    `ratios`: program -> malloc -> ratio to glibc's. Then Salvage's geomean over `rival`'s.
+    """
     complete = [values for values in ratios.values() if all(peer in values for peer in peers)]
     better = [better_ratio(values) for values in complete]
     row("**geomean**", "", *[ratio_text(geomean([values[peer] for values in complete]))

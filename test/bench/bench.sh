@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # `make bench`: Salvage beside Debian's other mallocs; prints Markdown.
 #
-# Builds the helpers of this folder into $BUILD/bench, generates the inputs, and hands over to bench.py.
+# Builds the helpers of this folder into $BUILD/bench, generates the inputs, and starts bench.py.
 #   LIB           the library to measure (build/libsalvage.so; left out, and named, when missing)
 #   BENCH_ROUNDS  rounds of each measurement, peers interleaved within a round (7)
 #   BENCH_ONLY    sections (instructions loops programs true server), rows ("mix jq"), or both

@@ -46,8 +46,11 @@ def c_function(rng, number):
             lines.append("    else")
             lines.append(f"        r -= t[b & 63].y + {k};")
         elif kind == 2:
-            lines.append(f"    switch (r & 7) {{ case 0: r += {k}; break; case 3: r ^= b; break;")
-            lines.append(f"    case 5: t[{k % 64}].x--; break; default: r = r * {k} + b; }}")
+            lines.append("    switch (r & 7) {")
+            lines.append(f"    case 0: r += {k}; break;")
+            lines.append("    case 3: r ^= b; break;")
+            lines.append(f"    case 5: t[{k % 64}].x--; break;")
+            lines.append(f"    default: r = r * {k} + b; }}")
         elif kind == 3 and number > 0:
             callee = rng.randint(max(0, number - 20), number - 1)
             lines.append(f"    r += f{callee}(r & {k}, b >> 1, t);")
@@ -61,11 +64,12 @@ def c_make(rng):
     count = 180
     body = "\n".join(c_function(rng, number) for number in range(count))
     calls = "\n".join(f"    r += f{number}(r, a, t);" for number in range(count))
-    return f"{head}\n{body}\nlong all(long a, struct item *t)\n{{\n    long r = 0;\n{calls}\n    return r;\n}}\n"
+    last = f"long all(long a, struct item *t)\n{{\n    long r = 0;\n{calls}\n    return r;\n}}\n"
+    return f"{head}\n{body}\n{last}"
 
 
 def ps_make(rng):
-    """Pages of text in several sizes, curves, fills with clipping, and a procedure's dictionaries."""
+    """Pages of text in several sizes, curves, fills, clipping, and dictionaries."""
     words = words_make(rng, 500)
     out = ["%!PS-Adobe-3.0"]
     for page in range(50):
