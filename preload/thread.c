@@ -86,7 +86,7 @@ SV_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     if (!start)
         return EAGAIN;
     *start = (struct start){function, arg, attr_user_stack(attr)};
-    int r = sv_real_pthread_create(thread, attr, thread_begin, start);
+    int r = sv_real(pthread_create)(thread, attr, thread_begin, start);
     if (r != 0)
         sv_free(start);
     return r;
