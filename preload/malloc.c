@@ -8,7 +8,9 @@
 #include "malloc.h"
 
 #include <errno.h>
+#include <malloc.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "cache.h"
@@ -206,6 +208,10 @@ SV_EXPORT size_t malloc_usable_size(void *p)
     return verdict == SV_FOREIGN ? sv_foreign_usable(p) : usable;
 }
 
+// C23's; this C library's headers don't have them yet.
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t align, size_t size);
+
 SV_EXPORT void free_sized(void *p, size_t size)
 {
     (void)size;
@@ -219,7 +225,7 @@ SV_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
     sv_free(p);
 }
 
-#define ALIAS(name, of) __attribute__((alias(#of), visibility("default"), nothrow))
+#define ALIAS(name, of) __attribute__((alias(#of), visibility("default"), copy(of)))
 
 void *malloc(size_t size) ALIAS(malloc, sv_malloc);
 void *calloc(size_t n, size_t size) ALIAS(calloc, sv_calloc);

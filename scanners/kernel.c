@@ -1,19 +1,21 @@
-// Words that the program gave to the kernel and may get back: an epoll_data, a sigval. Wrappers hold a
-// word here before the system call that hands it over, and drop it when the kernel has forgotten it.
+// Words that the program gave to the kernel and may get back: an epoll_data, a sigval. Wrappers
+// hold a word here before the system call that hands it over, and drop it when the kernel has
+// forgotten it.
 //
-// A hash table in segments, each twice as large as the one before, of slots that never move: a thread
-// may be stopped at any instruction, and a signal handler that interrupts an operation may begin one
-// itself, so nobody ever waits for anybody. A slot's state carries a counter, and whoever wants to change
-// a slot first takes it by compare-and-swap from the very state in which he read the key; a slot that
-// was dropped and given to another key in the meantime has another count. A slot that somebody else has
-// taken is passed over as if it were another key's. The price is that two operations on one key at the
-// same time may leave two slots with that key, both words being roots, until the next drop, which looks
-// for all of them; ordering calls for one key is the caller's business, as it is with the kernel.
+// A hash table in segments, each twice as large as the one before, of slots that never move: a
+// thread may be stopped at any instruction, and a signal handler that interrupts an operation may
+// begin one itself, so nobody ever waits for anybody. A slot's state carries a counter, and whoever
+// wants to change a slot first takes it by compare-and-swap from the very state in which he read
+// the key; a slot that was dropped and given to another key in the meantime has another count. A
+// slot that somebody else has taken is passed over as if it were another key's. The price is that
+// two operations on one key at the same time may leave two slots with that key, both words being
+// roots, until the next drop, which looks for all of them; ordering calls for one key is the
+// caller's business, as it is with the kernel.
 //
 // Invariant: once hold has returned, its word is in some slot until a hold or drop of the same key
-// begins. A word's place is written once per operation, so the stopped world sees the old or the new.
-// A slot whose owner never comes back (it jumped out of a signal handler) is lost with its word, which
-// stays a root. Segments are never given back.
+// begins. A word's place is written once per operation, so the stopped world sees the old or the
+// new. A slot whose owner never comes back (it jumped out of a signal handler) is lost with its
+// word, which stays a root. Segments are never given back.
 #include "kernel.h"
 
 #include "proc.h"
@@ -41,9 +43,7 @@ struct key {
 // Published once by compare-and-swap.
 static _Atomic(uintptr_t) segments[SV_KERNEL_SEGMENTS];
 
-static size_t segment_slots(size_t i) {
-    return (size_t)SLOTS_FIRST << i;
-}
+static size_t segment_slots(size_t i) { return (size_t)SLOTS_FIRST << i; }
 
 static size_t segment_bytes(size_t i) {
     return segment_slots(i) * (sizeof(uintptr_t) + sizeof(struct slot));
@@ -53,9 +53,7 @@ static uintptr_t segment_load(size_t i) {
     return atomic_load_explicit(&segments[i], memory_order_acquire);
 }
 
-static _Atomic uintptr_t *segment_words(uintptr_t segment) {
-    return (_Atomic uintptr_t *)segment;
-}
+static _Atomic uintptr_t *segment_words(uintptr_t segment) { return (_Atomic uintptr_t *)segment; }
 
 static struct slot *segment_slot(uintptr_t segment, size_t i, size_t index) {
     return (struct slot *)(segment + segment_slots(i) * sizeof(uintptr_t)) + index;
@@ -66,7 +64,8 @@ struct sv_mapping sv_kernel_own(size_t i) {
     return (struct sv_mapping){lo, lo ? lo + segment_bytes(i) : lo, 0};
 }
 
-// Multiplication by odd constants (2^64 over the golden ratio, and two random ones), high bits down.
+// Multiplication by odd constants (2^64 over the golden ratio, and two random ones), high bits
+// down.
 static size_t key_hash(const struct key *k) {
     uint64_t h = k->a * UINT64_C(0x9e3779b97f4a7c15);
     h = (h ^ h >> 32 ^ k->b) * UINT64_C(0xd6e8feb86659fd93);
@@ -80,7 +79,8 @@ static bool slot_has(const struct slot *s, const struct key *k) {
            atomic_load_explicit(&s->b, memory_order_relaxed) == k->b;
 }
 
-// Takes the slot if it is still as it was in `state`; the release keeps the reading of the key before.
+// Takes the slot if it is still as it was in `state`; the release keeps the reading of the key
+// before.
 static bool slot_take(struct slot *s, uint64_t state) {
     uint64_t taken = ((state & ~(uint64_t)STATE_MASK) + COUNT_ONE) | TAKEN;
     return atomic_compare_exchange_strong_explicit(&s->state, &state, taken, memory_order_acq_rel,

@@ -1,4 +1,5 @@
-// Where kernel.c keeps its words, for roots.c, which must not take the keys beside them for pointers.
+// Where kernel.c keeps its words, for roots.c, which must not take the keys beside them for
+// pointers.
 #ifndef SV_KERNEL_H
 #define SV_KERNEL_H
 

@@ -1,11 +1,12 @@
 // The mappings of this process, from the text of /proc/self/maps. The text is read in large pieces
 // into memory of our own and taken apart by hand, since neither stdio nor malloc may be used here.
-// One block of pages holds the array and, behind it, the text buffer. When the array is full the block
-// is replaced by one twice as large and the file is read again from its start, because a listing that
-// was made while we mapped and unmapped describes memory that is no longer so.
+// One block of pages holds the array and, behind it, the text buffer. When the array is full the
+// block is replaced by one twice as large and the file is read again from its start, because a
+// listing that was made while we mapped and unmapped describes memory that is no longer so.
 //
-// Invariant: a result is complete and in order, or there is none. The file must end with a whole line,
-// every line must parse, addresses must ascend, and the caller's own code and stack must be listed.
+// Invariant: a result is complete and in order, or there is none. The file must end with a whole
+// line, every line must parse, addresses must ascend, and the caller's own code and stack must be
+// listed.
 #include "proc.h"
 #include "scanners.h"
 
@@ -15,9 +16,7 @@
 // The kernel hands out at most a page of text a call; a line is longer only by an escaped path.
 enum { TEXT_SIZE = 64 << 10, CAP_FIRST = 2048 };
 
-static size_t block_size(size_t cap) {
-    return cap * sizeof(struct sv_mapping) + TEXT_SIZE;
-}
+static size_t block_size(size_t cap) { return cap * sizeof(struct sv_mapping) + TEXT_SIZE; }
 
 // ---- one line -----------------------------------------------------------------------------------
 
@@ -68,12 +67,11 @@ static bool name_is_device(const struct text *t) {
 
 static bool name_is_anonymous(const struct text *t) {
     return name_begins(t, "/dev/zero") || name_begins(t, "[anon_shmem:") ||
-           name_begins(t, "/SYSV") || name_begins(t, "/memfd:") ||
-           name_begins(t, "/anon_hugepage");
+           name_begins(t, "/SYSV") || name_begins(t, "/memfd:") || name_begins(t, "/anon_hugepage");
 }
 
-// The name is not looked at for more than the kinds below: it may hold any byte but a newline, and a
-// file that is called [stack] still has an inode.
+// The name is not looked at for more than the kinds below: it may hold any byte but a newline, and
+// a file that is called [stack] still has an inode.
 static uint32_t name_flags(const struct text *name, bool file, bool shared) {
     if (name->at == name->end)
         return 0;
@@ -127,8 +125,8 @@ static bool line_parse(struct text t, struct sv_mapping *m) {
 
 // ---- the file -----------------------------------------------------------------------------------
 
-// Adds the whole lines of text[0..n). Returns how many bytes they were, or -ENOSPC when the array is
-// full, or -EBADMSG.
+// Adds the whole lines of text[0..n). Returns how many bytes they were, or -ENOSPC when the array
+// is full, or -EBADMSG.
 static long lines_add(struct sv_maps *maps, const char *text, size_t n) {
     size_t line = 0;
     for (size_t i = 0; i < n; i++) {
@@ -203,9 +201,9 @@ int sv_maps_read(struct sv_maps *maps, int procfd) {
     }
     int err = listing_read(maps, fd);
     sv_proc_close(fd);
-    if (err == 0 && (!sv_maps_find(maps, (uintptr_t)&here) ||
-                     !sv_maps_find(maps, (uintptr_t)sv_maps_read) ||
-                     !sv_maps_find(maps, (uintptr_t)maps->v)))
+    if (err == 0 &&
+        (!sv_maps_find(maps, (uintptr_t)&here) || !sv_maps_find(maps, (uintptr_t)sv_maps_read) ||
+         !sv_maps_find(maps, (uintptr_t)maps->v)))
         err = -EBADMSG;
     if (err != 0)
         maps->n = 0;

@@ -4,19 +4,20 @@
 // Private mappings are asked for with the PAGEMAP_SCAN ioctl: 40 us for an untouched reserve of
 // 500 GiB, 1 us for a small one. Left out are the shared page of zeroes and, in file mappings, the
 // pages that are still the file's: only a page that was copied on write can hold a pointer. Before
-// Linux 6.7 the entries of /proc/self/pagemap tell the same (0.35 ms a GiB). Where the pagemap cannot be
-// opened (a process that became undumpable), mincore(2) does for anonymous memory while no swap is in
-// use, and otherwise the range is reported whole.
+// Linux 6.7 the entries of /proc/self/pagemap tell the same (0.35 ms a GiB). Where the pagemap
+// cannot be opened (a process that became undumpable), mincore(2) does for anonymous memory while
+// no swap is in use, and otherwise the range is reported whole.
 //
-// Shared mappings are asked for with mincore(2), which looks into the page cache: a page that another
-// process of the family wrote, or that the parent wrote before fork, is memory that this one can read
-// without a fault, though its page table does not know yet. That costs 13 ms a GiB where the file has
-// holes. What of a shared mapping was swapped out or written back to its file is not found.
+// Shared mappings are asked for with mincore(2), which looks into the page cache: a page that
+// another process of the family wrote, or that the parent wrote before fork, is memory that this
+// one can read without a fault, though its page table does not know yet. That costs 13 ms a GiB
+// where the file has holes. What of a shared mapping was swapped out or written back to its file is
+// not found.
 //
-// "Not in memory but not empty" has many causes: swapped out, in migration, a guard (MADV_GUARD_INSTALL,
-// Linux 6.13), a poisoned page, a page that userfaultfd's write protection marked before its first use.
-// A load could then be fatal, so these runs are told apart as doubtful; where no swap is in use,
-// mincore tells those in migration from those that hold nothing.
+// "Not in memory but not empty" has many causes: swapped out, in migration, a guard
+// (MADV_GUARD_INSTALL, Linux 6.13), a poisoned page, a page that userfaultfd's write protection
+// marked before its first use. A load could then be fatal, so these runs are told apart as
+// doubtful; where no swap is in use, mincore tells those in migration from those that hold nothing.
 //
 // Invariant: a page that holds a stored word is in some run. Never is a page touched here.
 #include "pages.h"
@@ -67,7 +68,7 @@ enum {
 #define ENTRY_FILE (UINT64_C(1) << 61)
 #define ENTRY_GUARD (UINT64_C(1) << 58)
 
-enum { REGIONS = 128, ENTRIES = 512, RESIDENT_BYTES = 4096 }; // buffers on a stack that may be small
+enum { REGIONS = 64, ENTRIES = 256, RESIDENT_BYTES = 1024 }; // buffers; the stack may be small
 
 // ---- the descriptors ----------------------------------------------------------------------------
 
@@ -164,8 +165,8 @@ static int doubtful_piece(void *arg, uintptr_t lo, uintptr_t hi) {
     return joiner_add(arg, lo, hi, SV_PAGES_DOUBTFUL);
 }
 
-// Pages of a private mapping that are not in memory but are not empty either. mincore knows those in
-// migration and those in the swap cache; with no swap in use, nothing else can hold a value.
+// Pages of a private mapping that are not in memory but are not empty either. mincore knows those
+// in migration and those in the swap cache; with no swap in use, nothing else can hold a value.
 static int absent_add(struct joiner *j, uintptr_t lo, uintptr_t hi) {
     if (sv_proc_swap_used())
         return joiner_add(j, lo, hi, SV_PAGES_DOUBTFUL);
@@ -277,8 +278,8 @@ static int shared_present(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_h
     return err != 0 ? err : joiner_add(w->out, lo, hi, how);
 }
 
-// A run that mincore reports as resident. It does so too for files that the process may not write, so
-// only what the page table has is certain.
+// A run that mincore reports as resident. It does so too for files that the process may not write,
+// so only what the page table has is certain.
 static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi) {
     struct shared_walk *w = arg;
     struct joiner present = {.fn = shared_present, .arg = w};

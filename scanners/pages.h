@@ -1,5 +1,5 @@
-// The pages of a mapping, as roots.c needs them: with how each can be read. pages.c says how they are
-// found.
+// The pages of a mapping, as roots.c needs them: with how each can be read. pages.c says how they
+// are found.
 #ifndef SV_PAGES_H
 #define SV_PAGES_H
 
@@ -15,8 +15,8 @@ enum sv_pages_how {
 // Returns 0 to go on, else what sv_pages_runs shall return.
 typedef int sv_pages_fn(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how);
 
-// As sv_pages_each. [lo, hi) is widened to whole pages. Runs ascend, do not overlap, and two runs of
-// the same kind never touch.
+// As sv_pages_each. [lo, hi) is widened to whole pages. Runs ascend, do not overlap, and two runs
+// of the same kind never touch.
 int sv_pages_runs(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_pages_fn *fn, void *arg);
 

@@ -1,11 +1,11 @@
-// The layer's only system calls: opening what /proc says about this process, reading it, and the few
-// others that finding roots takes. They are made by the instruction itself and not through libc: the
-// program's errno stays as it is, nothing is a cancellation point, and no wrapper that the program or
-// this library puts around a libc function sees them.
+// The layer's only system calls: opening what /proc says about this process, reading it, and the
+// few others that finding roots takes. They are made by the instruction itself and not through
+// libc: the program's errno stays as it is, nothing is a cancellation point, and no wrapper that
+// the program or this library puts around a libc function sees them.
 //
 // Descriptors are moved to 1000 and up, because programs count on the low numbers (the next open()
-// gives the lowest free one, closefrom(3) and dup2 name them). Whatever is opened is checked to lie on
-// procfs: in a chroot, /proc may be an ordinary directory whose files say anything.
+// gives the lowest free one, closefrom(3) and dup2 name them). Whatever is opened is checked to lie
+// on procfs: in a chroot, /proc may be an ordinary directory whose files say anything.
 #include "proc.h"
 
 #include "scanners.h"
@@ -70,13 +70,9 @@ long sv_proc_pread(int fd, void *buf, size_t n, uint64_t offset) {
     return got;
 }
 
-long sv_proc_rewind(int fd) {
-    return CALL(lseek, fd, 0, SEEK_SET, 0, 0, 0);
-}
+long sv_proc_rewind(int fd) { return CALL(lseek, fd, 0, SEEK_SET, 0, 0, 0); }
 
-long sv_proc_close(int fd) {
-    return CALL(close, fd, 0, 0, 0, 0, 0);
-}
+long sv_proc_close(int fd) { return CALL(close, fd, 0, 0, 0, 0, 0); }
 
 long sv_proc_ioctl(int fd, unsigned long request, void *arg) {
     long result;
@@ -94,9 +90,7 @@ long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec) {
     return result;
 }
 
-int sv_proc_pid(void) {
-    return (int)CALL(getpid, 0, 0, 0, 0, 0, 0);
-}
+int sv_proc_pid(void) { return (int)CALL(getpid, 0, 0, 0, 0, 0, 0); }
 
 // The kernel lets a process read its own memory this way whatever its credentials; it honours the
 // protection of the mapping, so PROT_NONE gives -EFAULT.
@@ -115,9 +109,7 @@ void *sv_proc_map(size_t n) {
     return p < 0 && p >= -4095 ? NULL : (void *)p;
 }
 
-void sv_proc_unmap(void *p, size_t n) {
-    CALL(munmap, p, n, 0, 0, 0, 0);
-}
+void sv_proc_unmap(void *p, size_t n) { CALL(munmap, p, n, 0, 0, 0, 0); }
 
 static bool procfs_check(int fd) {
     struct statfs fs;
@@ -131,8 +123,9 @@ uint64_t sv_proc_identity(int fd) {
     return st.st_ino;
 }
 
-// Gives `fd` a number from FD_FIRST up, or under a lower RLIMIT_NOFILE one near the limit. Closes the
-// old number. A descriptor never stays in 0..2: those are the program's streams even when closed.
+// Gives `fd` a number from FD_FIRST up, or under a lower RLIMIT_NOFILE one near the limit. Closes
+// the old number. A descriptor never stays in 0..2: those are the program's streams even when
+// closed.
 static int fd_raise(int fd) {
     struct rlimit limit;
     long high = CALL(fcntl, fd, F_DUPFD_CLOEXEC, FD_FIRST, 0, 0, 0);
@@ -161,8 +154,8 @@ int sv_proc_open(void) {
     return fd_raise((int)fd);
 }
 
-// `path` is relative to /proc. -ENODEV: the file that opened does not lie on procfs, which also means
-// that procfd is no longer what sv_proc_open gave.
+// `path` is relative to /proc. -ENODEV: the file that opened does not lie on procfs, which also
+// means that procfd is no longer what sv_proc_open gave.
 int sv_proc_file(int procfd, const char *path, int flags) {
     if (procfd < 0)
         return -EBADF;

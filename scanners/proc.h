@@ -1,6 +1,6 @@
-// The scanners' system calls, for the files of this layer (proc.c says how they are made). Each returns
-// what the kernel returned: -errno in the range -4095..-1 on failure. None touches errno, none is a
-// cancellation point, all may be called from a signal handler and with the world stopped.
+// The scanners' system calls, for the files of this layer (proc.c says how they are made). Each
+// returns what the kernel returned: -errno in the range -4095..-1 on failure. None touches errno,
+// none is a cancellation point, all may be called from a signal handler and with the world stopped.
 #ifndef SV_PROC_H
 #define SV_PROC_H
 

@@ -1,20 +1,24 @@
-// The process's own memory as roots: which mappings count, which bytes of them, and how each is read.
+// The process's own memory as roots: which mappings count, which bytes of them, and how each is
+// read.
 //
-// A mapping is judged by its flags, its pages by pages.c, and what the caller excludes is cut out to
-// the byte. What is left is offered in place when a load is harmless: the mapping is readable and the
-// page is present. Everything else is copied first, through /proc/self/mem where that is open, since it
-// reads PROT_NONE too and fails with an error where a load would be a fatal signal (a guard page, a page
-// behind the end of a truncated file). Without it process_vm_readv does for readable mappings.
+// A mapping is judged by its flags, its pages by pages.c, and what the caller excludes is cut out
+// to the byte. What is left is offered in place when a load is harmless: the mapping is readable
+// and the page is present. Everything else is copied first, through /proc/self/mem where that is
+// open, since it reads PROT_NONE too and fails with an error where a load would be a fatal signal
+// (a guard page, a page behind the end of a truncated file). Without it process_vm_readv does for
+// readable mappings.
 //
-// A page that cannot be copied is no root only when that proves that the program cannot read it either:
-// a doubtful page of a readable private mapping, refused with the error that stands for a fault. Any
-// other failure means that a pointer may have been missed, so the answer is an error, and the caller
-// doesn't reclaim. An unreadable mapping with pages present and no /proc/self/mem is such a case, guard
-// pages of stacks not excepted when somebody wrote them; those that nobody wrote have no page.
+// A page that cannot be copied is no root only when that proves that the program cannot read it
+// either: a doubtful page of a readable private mapping, refused with the error that stands for a
+// fault. Any other failure means that a pointer may have been missed, so the answer is an error,
+// and the caller doesn't reclaim. An unreadable mapping with pages present and no /proc/self/mem is
+// such a case, guard pages of stacks not excepted when somebody wrote them; those that nobody wrote
+// have no page.
 //
-// A word at a mapping's present page is offered once. Never read: devices, whose registers may act on a
-// read, and the kernel's own pages. Not covered: memory behind a protection key that the calling thread
-// has disabled, which the listing doesn't show; the caller allows all keys (PKRU) for the walk.
+// A word at a mapping's present page is offered once. Never read: devices, whose registers may act
+// on a read, and the kernel's own pages. Not covered: memory behind a protection key that the
+// calling thread has disabled, which the listing doesn't show; the caller allows all keys (PKRU)
+// for the walk.
 #include "kernel.h"
 #include "pages.h"
 #include "proc.h"
@@ -22,7 +26,8 @@
 
 #include <errno.h>
 
-// A word that begins in one piece and ends in the next is seen whole in the first, by this much more.
+// A word that begins in one piece and ends in the next is seen whole in the first, by this much
+// more.
 enum { PIECE = 64 << 10, OVERLAP = sizeof(uintptr_t) - 1, BOUNCE_SIZE = PIECE + 4096 };
 
 struct walk {
@@ -38,8 +43,8 @@ struct walk {
 
 // ---- copying ------------------------------------------------------------------------------------
 
-// Returns how many bytes from `at` on were copied, at least 1; 0 when the page at `at` holds nothing
-// that the program could read; or -errno.
+// Returns how many bytes from `at` on were copied, at least 1; 0 when the page at `at` holds
+// nothing that the program could read; or -errno.
 static long bytes_copy(const struct walk *w, void *to, uintptr_t at, size_t n) {
     bool readable = w->flags & SV_MAP_READ, shared = w->flags & SV_MAP_SHARED;
     int fd = w->in->pages->mem_fd;
@@ -58,8 +63,8 @@ static long bytes_copy(const struct walk *w, void *to, uintptr_t at, size_t n) {
     return got == fault && readable && !shared ? 0 : -EACCES;
 }
 
-// Offers a copy of [lo, hi), piece by piece. A piece begins at the same offset from a word's boundary
-// as what it is a copy of.
+// Offers a copy of [lo, hi), piece by piece. A piece begins at the same offset from a word's
+// boundary as what it is a copy of.
 static int copy_offer(struct walk *w, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
     if (!w->bounce)
         w->bounce = sv_proc_map(BOUNCE_SIZE);
@@ -97,8 +102,8 @@ static int run_offer(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how ho
 
 // ---- cutting out --------------------------------------------------------------------------------
 
-// The exclusion that begins first of those that end behind `lo`; empty and at the end of memory when
-// there is none. `lo` never goes back within a walk.
+// The exclusion that begins first of those that end behind `lo`; empty and at the end of memory
+// when there is none. `lo` never goes back within a walk.
 static struct sv_mapping exclusion_next(struct walk *w, uintptr_t lo) {
     const struct sv_mapping *v = w->in->exclude;
     struct sv_mapping next = {UINTPTR_MAX, UINTPTR_MAX, 0};
@@ -164,8 +169,8 @@ static int mappings_walk(struct walk *w) {
     return 0;
 }
 
-// World stopped; one walk at a time is not needed, the walk keeps all its state on the stack. After an
-// error only part of the roots has been offered.
+// World stopped; one walk at a time is not needed, the walk keeps all its state on the stack. After
+// an error only part of the roots has been offered.
 int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg) {
     struct walk w = {.in = in, .own = sv_maps_own(in->maps), .fn = fn, .arg = arg};
     int err = sv_pages_check(in->pages);

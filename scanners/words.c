@@ -1,8 +1,8 @@
-// Which words of a range look like pointers into the heap: the innermost loop of marking. The heap is
-// one region, so the question is one subtraction and one unsigned comparison a word. The answers are
-// compacted without a branch, because a branch a word is mispredicted as soon as hits are mixed with
-// misses: 8.5 ns a word against 2 (a quarter of the words hitting, memory cold). Vector kernels stand
-// in words_x86_64.c; the one that suits the processor is picked once.
+// Which words of a range look like pointers into the heap: the innermost loop of marking. The heap
+// is one region, so the question is one subtraction and one unsigned comparison a word. The answers
+// are compacted without a branch, because a branch a word is mispredicted as soon as hits are mixed
+// with misses: 8.5 ns a word against 2 (a quarter of the words hitting, memory cold). Vector
+// kernels stand in words_x86_64.c; the one that suits the processor is picked once.
 //
 // Invariant: every kernel gives the same words in the same order, writes only the first n words of
 // `out`, and reads only words[0..n). Nothing here follows a word that it found.

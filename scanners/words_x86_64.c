@@ -1,7 +1,8 @@
 // The vector kernels of words.c for x86-64, and a twin for other processors that only says "no".
 // Each function is compiled for its instructions by an attribute, so the library as a whole still
 // runs on the oldest x86-64; the have_ functions test every feature that the attribute names, and
-// that the system saves those registers (libgcc's test reads XCR0), or the first use would be SIGILL.
+// that the system saves those registers (libgcc's test reads XCR0), or the first use would be
+// SIGILL.
 //
 // Ranges without a single hit are the common case (text, numbers, zeroes), so several vectors are
 // compared before the first branch, and nothing is stored for a group without hits.
@@ -26,7 +27,8 @@ bool sv_words_have_avx512(void) {
 
 // compress_table[m]: which 32-bit halves to gather so that the 64-bit lanes set in m come first.
 #define LANE(l) 2 * (l), 2 * (l) + 1
-#define ROW(a, b, c, d) {LANE(a), LANE(b), LANE(c), LANE(d)}
+#define ROW(a, b, c, d)                                                                            \
+    { LANE(a), LANE(b), LANE(c), LANE(d) }
 static const uint32_t compress_table[16][8] __attribute__((aligned(32))) = {
     ROW(0, 0, 0, 0), ROW(0, 0, 0, 0), ROW(1, 0, 0, 0), ROW(0, 1, 0, 0),
     ROW(2, 0, 0, 0), ROW(0, 2, 0, 0), ROW(1, 2, 0, 0), ROW(0, 1, 2, 0),
@@ -35,7 +37,8 @@ static const uint32_t compress_table[16][8] __attribute__((aligned(32))) = {
 };
 
 // Four lanes of hits as bits. AVX2 compares signed numbers only: `shift` is base with the top bit
-// flipped and `limit` is size with the top bit flipped, which orders unsigned numbers as signed ones.
+// flipped and `limit` is size with the top bit flipped, which orders unsigned numbers as signed
+// ones.
 AVX2 static inline unsigned lanes_test(__m256i w, __m256i shift, __m256i limit) {
     __m256i below = _mm256_cmpgt_epi64(limit, _mm256_sub_epi64(w, shift));
     return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(below));
@@ -118,13 +121,9 @@ AVX512 size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t
 
 #else
 
-bool sv_words_have_avx2(void) {
-    return false;
-}
+bool sv_words_have_avx2(void) { return false; }
 
-bool sv_words_have_avx512(void) {
-    return false;
-}
+bool sv_words_have_avx512(void) { return false; }
 
 size_t sv_words_filter_avx2(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
                             uintptr_t *out) {

@@ -13,10 +13,10 @@
 #include <sys/time.h>
 
 struct tally {
-    uintptr_t lo;    // words lo..lo + n are counted
+    uintptr_t lo; // words lo..lo + n are counted
     size_t n;
     unsigned *count;
-    size_t others;   // words that are neither zero nor counted
+    size_t others; // words that are neither zero nor counted
 };
 
 static void range_tally(void *arg, uintptr_t lo, uintptr_t hi) {
@@ -93,8 +93,8 @@ Test(kernel, dropped_places_serve_other_keys) {
     cr_assert_leq(bytes_offered, 1024 * sizeof(uintptr_t));
 }
 
-// Threads own disjoint keys, with drops and holds that make them fight for slots. A word must be there
-// as soon as hold has returned, and at the end exactly the words that were left.
+// Threads own disjoint keys, with drops and holds that make them fight for slots. A word must be
+// there as soon as hold has returned, and at the end exactly the words that were left.
 enum { THREADS = 4, OWN = 300, ROUNDS = 40000 };
 static uintptr_t last[THREADS][OWN];
 static _Atomic int failures;

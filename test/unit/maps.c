@@ -1,5 +1,5 @@
-// The listing of the process's mappings: against what was mapped, with thousands of mappings, with odd
-// names, and with a /proc that is no /proc; and the descriptor rules of proc.c.
+// The listing of the process's mappings: against what was mapped, with thousands of mappings, with
+// odd names, and with a /proc that is no /proc; and the descriptor rules of proc.c.
 #include "scanners.h"
 
 #include <criterion/criterion.h>
@@ -48,7 +48,8 @@ Test(maps, kinds) {
     int local = 0;
     read_maps();
     cr_assert_eq(flags_at(none), 0);
-    cr_assert_eq(flags_at(shared), SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE | SV_MAP_ANON);
+    cr_assert_eq(flags_at(shared),
+                 SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE | SV_MAP_ANON);
     cr_assert_eq(flags_at(mem), SV_MAP_READ | SV_MAP_FILE);
     cr_assert_eq(flags_at(dev_zero),
                  SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE | SV_MAP_ANON);

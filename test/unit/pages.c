@@ -1,5 +1,5 @@
-// Which pages are reported, for every kind of mapping, each way that pages.c can find out. A model says
-// which pages must be reported and which must not; in between the source may report more.
+// Which pages are reported, for every kind of mapping, each way that pages.c can find out. A model
+// says which pages must be reported and which must not; in between the source may report more.
 #include "pages.h"
 #include "scanners.h"
 
@@ -100,13 +100,9 @@ static void anonymous_private(void) {
     cr_assert_str_eq(report(&pages, p + 4 * PAGE, 4, 0), "p..p");
 }
 
-Test(pages, anonymous_private) {
-    anonymous_private();
-}
+Test(pages, anonymous_private) { anonymous_private(); }
 
-Test(pages_entries, anonymous_private) {
-    anonymous_private();
-}
+Test(pages_entries, anonymous_private) { anonymous_private(); }
 
 Test(pages, page_of_zeroes_is_nothing) {
     char *p = anonymous(2, PROT_READ | PROT_WRITE);
@@ -119,7 +115,8 @@ Test(pages, widened_to_pages) {
     p[PAGE] = p[2 * PAGE] = 1;
     struct seen s = {.base = p, .page = "...."};
     cr_assert_eq(sv_pages_runs(&pages, (uintptr_t)p + PAGE + 100, (uintptr_t)p + 2 * PAGE + 1, 3,
-                               run_note, &s), 0);
+                               run_note, &s),
+                 0);
     cr_assert_str_eq(s.page, ".pp.");
 }
 
@@ -138,20 +135,17 @@ static void file_private(void) {
     cr_assert_str_eq(report(&pages, p, 8, SV_MAP_READ | SV_MAP_FILE), "........");
 }
 
-Test(pages, file_private) {
-    file_private();
-}
+Test(pages, file_private) { file_private(); }
 
-Test(pages_entries, file_private) {
-    file_private();
-}
+Test(pages_entries, file_private) { file_private(); }
 
 static const uint32_t SHARED = SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE;
 
 static void shared_in_parent_and_child(void) {
     int fd = memfd_create("file", MFD_CLOEXEC);
     cr_assert(ftruncate(fd, 5 * PAGE) == 0);
-    char *p = mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); // 3 pages past the end
+    char *p =
+        mmap(NULL, 8 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0); // 3 pages past the end
     p[PAGE] = 1;
     cr_assert_eq(pwrite(fd, "x", 1, 3 * PAGE), 1);
     cr_assert_str_eq(report(&pages, p, 8, SHARED), ".p.d....");
@@ -169,13 +163,9 @@ static void shared_in_parent_and_child(void) {
     cr_assert_eq(status, 0, "%x", status);
 }
 
-Test(pages, shared_in_parent_and_child) {
-    shared_in_parent_and_child();
-}
+Test(pages, shared_in_parent_and_child) { shared_in_parent_and_child(); }
 
-Test(pages_entries, shared_in_parent_and_child) {
-    shared_in_parent_and_child();
-}
+Test(pages_entries, shared_in_parent_and_child) { shared_in_parent_and_child(); }
 
 static void guards(void) {
     char *p = anonymous(8, PROT_READ | PROT_WRITE);
@@ -185,13 +175,9 @@ static void guards(void) {
     cr_assert_str_eq(report(&pages, p, 8, 3), "p..p....");
 }
 
-Test(pages, guards) {
-    guards();
-}
+Test(pages, guards) { guards(); }
 
-Test(pages_entries, guards) {
-    guards();
-}
+Test(pages_entries, guards) { guards(); }
 
 static void write_protection_before_first_use(void) {
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
@@ -208,13 +194,9 @@ static void write_protection_before_first_use(void) {
     cr_assert_str_eq(report(&pages, p, 8, 3), "pp....p.");
 }
 
-Test(pages, write_protection_before_first_use) {
-    write_protection_before_first_use();
-}
+Test(pages, write_protection_before_first_use) { write_protection_before_first_use(); }
 
-Test(pages_entries, write_protection_before_first_use) {
-    write_protection_before_first_use();
-}
+Test(pages_entries, write_protection_before_first_use) { write_protection_before_first_use(); }
 
 static size_t reported, runs;
 
@@ -230,24 +212,22 @@ static double milliseconds(void) {
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void batches_join(void) { // more runs than one call delivers, and one run longer than a batch
+static void
+batches_join(void) { // more runs than one call delivers, and one run longer than a batch
     enum { N = 3000 };
     char *p = anonymous(N, PROT_READ | PROT_WRITE);
     for (size_t i = 0; i < N; i++)
         if (i % 3 || i > 2000)
             p[i * PAGE] = 1;
-    cr_assert_eq(sv_pages_each(&pages, (uintptr_t)p, (uintptr_t)p + N * PAGE, 3, range_count, NULL), 0);
+    cr_assert_eq(sv_pages_each(&pages, (uintptr_t)p, (uintptr_t)p + N * PAGE, 3, range_count, NULL),
+                 0);
     cr_assert_eq(reported, (size_t)(N - 667) * PAGE, "%zu", reported / PAGE);
     cr_assert_eq(runs, 667, "%zu", runs);
 }
 
-Test(pages, batches_join) {
-    batches_join();
-}
+Test(pages, batches_join) { batches_join(); }
 
-Test(pages_entries, batches_join) {
-    batches_join();
-}
+Test(pages_entries, batches_join) { batches_join(); }
 
 Test(pages, huge_reserve_is_quick) {
     size_t size = (size_t)500 << 30;
@@ -256,9 +236,8 @@ Test(pages, huge_reserve_is_quick) {
     cr_assert_eq(sv_pages_each(&pages, (uintptr_t)p, (uintptr_t)p + size, 0, range_count, NULL), 0);
     double took = milliseconds() - before;
     cr_assert_eq(reported, 0);
-    // Only the ioctl is quick; a machine without it reads 1 GiB of entries.
-    if (took > 100)
-        cr_log_warn("500 GiB took %.1f ms", took);
+    // 0.04 ms by the ioctl and 200 by the pagemap's entries; touching the pages would take minutes.
+    cr_assert_lt(took, 3000.0);
     mprotect(p + size - PAGE, PAGE, PROT_READ | PROT_WRITE);
     p[size - 1] = 1;
     cr_assert_eq(sv_pages_each(&pages, (uintptr_t)p, (uintptr_t)p + size, 0, range_count, NULL), 0);

@@ -1,7 +1,7 @@
-// A word is planted in every kind of memory that a program can keep a pointer in, and the walk over the
-// roots must offer it exactly once: in place, or as a copy where a load would be fatal. Words that are
-// excluded or not the program's must not be offered. The same with what older kernels and less
-// privileged processes have.
+// A word is planted in every kind of memory that a program can keep a pointer in, and the walk over
+// the roots must offer it exactly once: in place, or as a copy where a load would be fatal. Words
+// that are excluded or not the program's must not be offered. The same with what older kernels and
+// less privileged processes have.
 #include "scanners.h"
 
 #include <criterion/criterion.h>
@@ -29,7 +29,8 @@ enum { PAGE = 4096, PLANTS_MAX = 64, GUARD_INSTALL = 102, ALL = 31 };
 
 enum expected { NEVER, IN_PLACE, COPIED };
 
-static const uintptr_t KEY = 0x5bd1e995a7c3f10b; // words stand in memory xored with it, but planted ones
+static const uintptr_t KEY =
+    0x5bd1e995a7c3f10b; // words stand in memory xored with it, but planted ones
 
 static struct plant {
     const char *name;
@@ -40,9 +41,7 @@ static struct plant {
 } plants[PLANTS_MAX];
 static size_t nplants;
 
-static uintptr_t plant_word(size_t i) {
-    return KEY ^ (0x1000 + i);
-}
+static uintptr_t plant_word(size_t i) { return KEY ^ (0x1000 + i); }
 
 static void plant(const char *name, void *at, unsigned kinds, enum expected expected) {
     cr_assert_lt(nplants, PLANTS_MAX);
@@ -98,13 +97,15 @@ static void check(unsigned which, bool copies) {
         if (p->kinds == SV_ROOTS_MMAP && !(which & SV_ROOTS_MMAP) && (which & SV_ROOTS_DATA))
             continue;
         bool wanted = p->expected != NEVER && (p->kinds & which);
-        unsigned in_place = wanted && p->expected == IN_PLACE, copied = wanted && p->expected == COPIED;
+        unsigned in_place = wanted && p->expected == IN_PLACE,
+                 copied = wanted && p->expected == COPIED;
         if (copies && in_place)
-            cr_assert_eq(p->in_place + p->copied, 1, "%s: %u in place, %u copied (which %u)", p->name,
-                         p->in_place, p->copied, which);
+            cr_assert_eq(p->in_place + p->copied, 1, "%s: %u in place, %u copied (which %u)",
+                         p->name, p->in_place, p->copied, which);
         else
             cr_assert(p->in_place == in_place && p->copied == copied,
-                      "%s: %u in place, %u copied (which %u)", p->name, p->in_place, p->copied, which);
+                      "%s: %u in place, %u copied (which %u)", p->name, p->in_place, p->copied,
+                      which);
     }
 }
 
@@ -194,7 +195,8 @@ static void file_plant(void) {
 }
 
 static void shared_plant(void) {
-    plant("shared anonymous", map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1), SV_ROOTS_SHARED, IN_PLACE);
+    plant("shared anonymous", map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1), SV_ROOTS_SHARED,
+          IN_PLACE);
     char *p = map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
     plant("shared anonymous, made read-only", p, SV_ROOTS_SHARED, IN_PLACE);
     mprotect(p, PAGE, PROT_READ);
@@ -301,7 +303,8 @@ Test(roots, forked_child) {
     }
     int status;
     waitpid(pid, &status, 0);
-    cr_assert_eq(status, 0, "%s", WEXITSTATUS(status) >= 10 ? plants[WEXITSTATUS(status) - 10].name : "");
+    cr_assert_eq(status, 0, "%s",
+                 WEXITSTATUS(status) >= 10 ? plants[WEXITSTATUS(status) - 10].name : "");
 }
 
 Test(roots, no_pagemap_scan) {
@@ -335,8 +338,8 @@ Test(roots, stolen_descriptor) {
     cr_assert_eq(walk(ALL), -EBADF);
 }
 
-// A process that may open neither: everything that it can read is found all the same, by copies, and
-// guard pages that nobody ever wrote do not count against it.
+// A process that may open neither: everything that it can read is found all the same, by copies,
+// and guard pages that nobody ever wrote do not count against it.
 Test(roots_poor, neither_pagemap_nor_mem) {
     pthread_t thread;
     alarm(60);
@@ -399,7 +402,8 @@ Test(roots_exact, random_exclusions) {
         for (size_t at = (size_t)rand() % (8 * PAGE); at < FIELD * PAGE;) {
             size_t n = 1 + (size_t)rand() % (rand() % 2 ? 64 : 6 * PAGE);
             n = n < FIELD * PAGE - at ? n : FIELD * PAGE - at;
-            exclude[nexclude++] = (struct sv_mapping){(uintptr_t)field + at, (uintptr_t)field + at + n, 0};
+            exclude[nexclude++] =
+                (struct sv_mapping){(uintptr_t)field + at, (uintptr_t)field + at + n, 0};
             memset(expected_bytes + at, 0, n);
             at += n + (rand() % 4 ? (size_t)rand() % (8 * PAGE) : 0); // some touch
         }
@@ -431,7 +435,8 @@ Test(roots_exact, copies_overlap) {
     memcpy((char *)boundary - 5, &w, sizeof w);
     mprotect(p, 64 * PAGE, PROT_NONE);
     cr_assert_eq(sv_maps_read(&maps, procfd), 0);
-    struct sv_mapping around[] = {{0, (uintptr_t)p + 3, 0}, {(uintptr_t)p + 64 * PAGE, UINTPTR_MAX, 0}};
+    struct sv_mapping around[] = {{0, (uintptr_t)p + 3, 0},
+                                  {(uintptr_t)p + 64 * PAGE, UINTPTR_MAX, 0}};
     struct sv_roots_in in = {&maps, &pages, around, 2, SV_ROOTS_MMAP};
     cr_assert_eq(sv_roots_each(&in, range_straddle, NULL), 0);
     cr_assert_eq(straddling, 1);

@@ -22,7 +22,7 @@ static uint64_t random_next(void) {
 }
 
 static uintptr_t word_make(unsigned percent) {
-    static const uintptr_t edges[] = {0,        1,           UINTPTR_MAX, (uintptr_t)1 << 63,
+    static const uintptr_t edges[] = {0, 1, UINTPTR_MAX, (uintptr_t)1 << 63,
                                       ((uintptr_t)1 << 63) - 1};
     if (random_next() % 100 < percent) {
         switch (random_next() % 3) {
@@ -92,9 +92,7 @@ static void kernel_check(sv_words_fn *fn) {
     cr_assert_eq(fn(odd, 4, 5, 0, out), 0);        // and of nothing
 }
 
-Test(words, scalar) {
-    kernel_check(sv_words_filter_scalar);
-}
+Test(words, scalar) { kernel_check(sv_words_filter_scalar); }
 
 Test(words, avx2) {
     if (!sv_words_have_avx2())
@@ -129,7 +127,8 @@ Test(words, loose) {
         for (size_t i = 0; i < bytes; i++)
             fence[at + i] = (char)random_next();
         for (int k = 0; k < 3 && bytes >= 8; k++) {
-            uintptr_t w = (BASE + random_next() % SIZE) | (random_next() & 3 ? 0 : random_next() << 48);
+            uintptr_t w =
+                (BASE + random_next() % SIZE) | (random_next() & 3 ? 0 : random_next() << 48);
             memcpy(fence + at + random_next() % (bytes - 7), &w, 8);
         }
         size_t got = sv_words_filter_loose(lo, hi, tagbits, unaligned, BASE, SIZE, out), want = 0;
