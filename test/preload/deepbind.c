@@ -1,6 +1,6 @@
-// A library loaded with RTLD_DEEPBIND shares this program's malloc: what one side allocates the other may
-// resize and free. And dlopen's caller stays the caller: $ORIGIN in a name is this program's folder, not
-// that of the library that stands before dlopen.
+// A library loaded with RTLD_DEEPBIND shares this program's malloc: what one side allocates the
+// other may resize and free. And dlopen's caller stays the caller: $ORIGIN in a name is this
+// program's folder, not that of the library that stands before dlopen.
 #include "check.h"
 
 #include <dlfcn.h>

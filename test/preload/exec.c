@@ -1,6 +1,6 @@
-// Every function of the exec family under threads that keep the collector busy: the new program starts
-// with its arguments and environment, no stop signal follows it, and after a failure all goes on.
-// The program that is started is this one, which then compares what it was given.
+// Every function of the exec family under threads that keep the collector busy: the new program
+// starts with its arguments and environment, no stop signal follows it, and after a failure all
+// goes on. The program that is started is this one, which then compares what it was given.
 #include "check.h"
 
 #include <pthread.h>

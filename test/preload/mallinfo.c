@@ -1,5 +1,5 @@
-// glibc's statistics describe this heap: they rise and fall with what the program holds, and their text
-// has glibc's form.
+// glibc's statistics describe this heap: they rise and fall with what the program holds, and their
+// text has glibc's form.
 #include "check.h"
 
 #include <malloc.h>

@@ -1,6 +1,6 @@
-// The stop signal is hidden: a program can't handle, block, wait for or count signal 64, and for every
-// other signal all functions do what they did. What the kernel holds is read from /proc, because a mask
-// that is read back through libc would pass through the same wrappers.
+// The stop signal is hidden: a program can't handle, block, wait for or count signal 64, and for
+// every other signal all functions do what they did. What the kernel holds is read from /proc,
+// because a mask that is read back through libc would pass through the same wrappers.
 #include "check.h"
 
 #include <poll.h>
@@ -121,7 +121,7 @@ static void attribute(void)
     CHECK(!(mask & BIT(STOP)) && mask & BIT(63), "mask %lx", mask);
 }
 
-// ---- waits: another thread reads, from /proc, what the waiting one blocks ---------------------------
+// ---- waits: another thread reads in /proc what the waiting one blocks ----------------------------
 
 static _Atomic int waiter_tid;
 
