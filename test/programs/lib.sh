@@ -41,7 +41,7 @@ under() {
 server_start() {
     env ${JOB_LIB:+LD_PRELOAD="$JOB_LIB" SALVAGE="$JOB_OPTS"} "$@" &
     SERVER=$!
-    trap 'kill -KILL $SERVER 2>/dev/null' EXIT
+    trap 'kill -KILL $SERVER 2>/dev/null || :' EXIT
 }
 
 # Waits until the command given succeeds, which shows that the server answers; fails when the server

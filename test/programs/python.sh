@@ -11,10 +11,10 @@ import collections, concurrent.futures, ctypes, decimal, gc, hashlib, json, queu
 import subprocess, sys, threading, weakref, zlib
 
 def tree(depth):
-    return {"l": tree(depth - 1), "r": [depth] * depth, "s": "x" * depth} if depth else None
+    return {"l": tree(depth - 1), "m": tree(depth - 1), "r": [depth] * depth} if depth else None
 
-text = json.dumps(tree(7), sort_keys=True)
-print(len(text), json.loads(text) == tree(7), hashlib.sha256(text.encode()).hexdigest())
+text = json.dumps(tree(9), sort_keys=True)
+print(len(text), json.loads(text) == tree(9), hashlib.sha256(text.encode()).hexdigest())
 
 words = re.findall(r"[a-z]+\d+", " ".join(f"word{i % 97}" for i in range(3000)))
 print(collections.Counter(words).most_common(5))
