@@ -14,7 +14,6 @@ job() {
 #include <map>
 #include <memory>
 #include <numeric>
-#include <regex>
 #include <sstream>
 #include <stdexcept>
 #include <string>
@@ -81,13 +80,11 @@ int main() {
     std::cout << std::all_of(lines.begin(), lines.end(), [](auto &p) {
         return reinterpret_cast<uintptr_t>(p.get()) % 64 == 0;
     }) << '\n';
-    std::string text = "a1 b22 c333";
-    std::cout << std::regex_replace(text, std::regex("([a-z])([0-9]+)"), "$2$1") << '\n';
 }
 CC
     under g++ -std=c++17 -O2 -S job.cc -o job.s
     cksum <job.s
-    under g++ -std=c++17 -O1 -pthread job.cc -o job
+    under g++ -pthread job.s -o job
     under ./job
     printf '#include <vector>\nint main() { std::vector<int> v; v.push_back("text"); return w; }\n' >wrong.cc
     under g++ -c wrong.cc || :

@@ -17,7 +17,6 @@ job() {
         JOB_LIB=$WORK/tmp/$(basename "$JOB_LIB")
     fi
     export PGHOST=$WORK PGUSER=postgres PGDATABASE=postgres PGDATA=$WORK/data
-    "${as[@]}" bash -c 'true'
     under "${as[@]}" "$bin/initdb" -A trust -U postgres -N --no-locale -E UTF8 >initdb.out
     grep -vE '^ |selecting' initdb.out
     server_start "${as[@]}" "$bin/postgres" -k "$WORK" -c listen_addresses= -c fsync=off \
@@ -26,7 +25,7 @@ job() {
     server_await psql -c 'select 1'
     under "$bin/pgbench" -i -s 1 -q 2>/dev/null
     under "$bin/pgbench" -c 4 -j 2 -t 40 --random-seed=7 2>/dev/null | grep -E '^(number of|transaction type)'
-    under "$bin/pgbench" -c 4 -j 2 -t 40 -S -M prepared --random-seed=7 2>/dev/null | grep '^number of trans'
+    under "$bin/pgbench" -c 4 -j 2 -t 40 -n -S -M prepared --random-seed=7 2>/dev/null | grep '^number of trans'
     cat >job.sql <<'SQL'
 select count(*), sum(delta) from pgbench_history;
 select sum(abalance), count(*) from pgbench_accounts;

@@ -12,9 +12,7 @@ normal() {
 }
 
 job() {
-    # The seven subprocess tests and one of threads left out time themselves or count descriptors
-    # and processes of the machine.
-    under python3 -m test -W --timeout 600 -u all,-cpu,-network,-walltime,-largefile \
+    under python3 -m test -W --timeout 600 -u all,-cpu,-network,-largefile \
         test_json test_re test_threading test_sqlite3 test_subprocess test_multiprocessing_fork
 }
 

@@ -20,12 +20,12 @@ sort /word/
 g/^1.*7$/normal! A tail
 silent %!tr a-f A-F
 write! out1
-let count = {}
+let tally = {}
 for line in getline(1, '$')
     let k = matchstr(line, '\d\+WorD\|\d\+worD')
-    let count[k] = get(count, k, 0) + 1
+    let tally[k] = get(tally, k, 0) + 1
 endfor
-let keys = sort(items(count), {a, b -> a[1] == b[1] ? (a[0] < b[0] ? -1 : 1) : b[1] - a[1]})
+let keys = sort(items(tally), {a, b -> a[1] == b[1] ? (a[0] < b[0] ? -1 : 1) : b[1] - a[1]})
 for i in range(300)
     let a = {'i': i} | let b = {'a': a, 'l': range(20)} | let a.b = b
 endfor
