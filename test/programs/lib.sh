@@ -37,9 +37,10 @@ under() {
     return $status
 }
 
-# Starts a server under test in the background; its process id is left in $SERVER.
+# Starts a server under test in the background; its process id is left in $SERVER. (A shell makes
+# what it starts in the background ignore SIGINT and SIGQUIT; `--default-signal` undoes that.)
 server_start() {
-    env ${JOB_LIB:+LD_PRELOAD="$JOB_LIB" SALVAGE="$JOB_OPTS"} "$@" &
+    env --default-signal ${JOB_LIB:+LD_PRELOAD="$JOB_LIB" SALVAGE="$JOB_OPTS"} "$@" &
     SERVER=$!
     trap 'kill -KILL $SERVER 2>/dev/null || :' EXIT
 }
@@ -89,7 +90,7 @@ program_once() {
     chmod 1777 "$TMP/work/tmp"
     start=$(date +%s.%N)
     (cd "$TMP/work" && ulimit -c 0 &&
-        exec timeout -k 10 "$limit" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$TMP/work" \
+        exec timeout -k 10 "$limit" env -i --default-signal PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$TMP/work" \
             TMPDIR="$TMP/work/tmp" WORK="$TMP/work" LC_ALL=C.UTF-8 TZ=UTC TERM=screen \
             JOB_LIB="$lib" JOB_OPTS="$options" bash "$PROGRAM_FILE" job) \
         </dev/null >"$out.stdout.raw" 2>"$out.stderr.raw" || status=$?

@@ -7,8 +7,8 @@ opts=stress=256,checkmark=1,clobber=1
 
 job() {
     cat >job.py <<'PY'
-import collections, concurrent.futures, ctypes, decimal, gc, hashlib, json, queue, re, sqlite3
-import subprocess, sys, threading, weakref, zlib
+import collections, concurrent.futures, ctypes, decimal, gc, hashlib, json, os, queue, re
+import sqlite3, subprocess, sys, threading, weakref, zlib
 
 def tree(depth):
     return {"l": tree(depth - 1), "m": tree(depth - 1), "r": [depth] * depth} if depth else None
@@ -54,10 +54,38 @@ with concurrent.futures.ThreadPoolExecutor(4) as pool:
 print(subprocess.run([sys.executable, "-c", "import sys; print(sum(map(int, sys.stdin)))"],
                      input="\n".join(map(str, range(1000))), text=True, capture_output=True))
 
-db = sqlite3.connect(":memory:")
-db.execute("create table t(a integer primary key, b text)")
-db.executemany("insert into t(b) values (?)", ((f"row {i * 7919 % 1000}",) for i in range(2000)))
-print(db.execute("select count(*), count(distinct b), min(b), max(b) from t").fetchall())
+class Longest:
+    def __init__(self):
+        self.best = ""
+    def step(self, value):
+        self.best = max(self.best, value, key=lambda v: (len(v), v))
+    def finalize(self):
+        return self.best
+
+db = sqlite3.connect("file.db", check_same_thread=False)
+db.create_function("backwards", 1, lambda s: s[::-1])
+db.create_aggregate("longest", 1, Longest)
+db.create_collation("odd", lambda a, b: (a[::-1] > b[::-1]) - (a[::-1] < b[::-1]))
+db.execute("create table t(a integer primary key, b text, c blob)")
+with db:
+    db.executemany("insert into t(b, c) values (?, zeroblob(?))",
+                   ((f"row {i * 7919 % 1000}", i % 100) for i in range(2000)))
+try:
+    with db:
+        db.execute("delete from t")
+        db.execute("insert into absent values (1)")
+except sqlite3.OperationalError as e:
+    print(e)
+print(db.execute("select count(*), count(distinct b), min(b), max(b), longest(b) from t").fetchall())
+print(db.execute("select backwards(b) from t order by b collate odd limit 4").fetchall())
+with db.blobopen("t", "c", 77) as blob:
+    blob.write(b"x" * 10)
+copy = sqlite3.connect(":memory:")
+db.backup(copy, pages=5)
+print(hashlib.sha256("".join(copy.iterdump()).encode()).hexdigest())
+with concurrent.futures.ThreadPoolExecutor(3) as pool:
+    print(list(pool.map(lambda n: db.execute("select sum(a) from t where a % 7 = ?", (n,)).fetchone(), range(7))))
+os.remove("file.db")
 
 decimal.getcontext().prec = 200
 print(decimal.Decimal(2).sqrt())
