@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# perl: hashes, closures, regular expressions, sorting, ithreads, fork, a die in a destructor's sight.
+# perl: hashes, closures, regular expressions, sorting, ithreads, fork.
 . "$(dirname "$0")/lib.sh"
 need=(perl)
 

@@ -20,8 +20,8 @@ job() {
     under "${as[@]}" "$bin/initdb" -A trust -U postgres -N --no-locale -E UTF8 >initdb.out
     grep -vE '^ |selecting' initdb.out
     server_start "${as[@]}" "$bin/postgres" -k "$WORK" -c listen_addresses= -c fsync=off \
-        -c shared_buffers=8MB -c logging_collector=off -c log_min_messages=panic \
-        -c log_min_error_statement=panic -c max_connections=20
+        -c shared_buffers=8MB -c logging_collector=off -c log_min_messages=warning \
+        -c log_min_error_statement=panic -c max_connections=20 2>server.log
     server_await psql -c 'select 1'
     under "$bin/pgbench" -i -s 1 -q 2>/dev/null
     under "$bin/pgbench" -c 4 -j 2 -t 40 --random-seed=7 2>/dev/null | grep -E '^(number of|transaction type)'
@@ -60,6 +60,9 @@ SQL
     under psql -X -A -t -f job.sql
     under "$bin/pg_dump" -t t | grep -v '^--' | sed '/^\\/d' | cksum
     server_stop INT
+    # A server process that crashed, and lines that aren't the server's own.
+    grep -oE 'terminated by signal [0-9]+|PANIC: .*' server.log || :
+    grep -vE '^[0-9]{4}-|^\s' server.log || :
 }
 
 program_run "$@"

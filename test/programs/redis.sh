@@ -65,10 +65,8 @@ job() {
     server
     $cli dbsize
     $cli debug digest
-    $cli config set activedefrag no
-    $cli memory purge
-    $cli info stats | grep -c evicted
     server_stop
+    grep -E 'CRASHED|REDIS BUG' log || :
 }
 
 program_run "$@"
