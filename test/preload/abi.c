@@ -29,13 +29,15 @@ struct abi {
 };
 static struct abi a;
 
-static void *symbol(const char *name, bool required) {
+static void *symbol(const char *name, bool required)
+{
     void *p = dlsym(RTLD_DEFAULT, name);
     CHECK(p || !required, "%s is missing", name);
     return p;
 }
 
-static void symbols_find(void) {
+static void symbols_find(void)
+{
     bool own = check_salvage();
     a.malloc = symbol("malloc", true);
     a.free = symbol("free", true);
@@ -53,7 +55,10 @@ static void symbols_find(void) {
     a.free_aligned_sized = symbol("free_aligned_sized", own);
 }
 
-static bool aligned(const void *p, size_t to) { return ((uintptr_t)p & (to - 1)) == 0; }
+static bool aligned(const void *p, size_t to)
+{
+    return ((uintptr_t)p & (to - 1)) == 0;
+}
 
 // ---- sizes ----------------------------------------------------------------------------------------
 
@@ -61,7 +66,8 @@ static bool aligned(const void *p, size_t to) { return ((uintptr_t)p & (to - 1))
 static void *blocks[SIZES];
 
 // Every size up to well past the largest small one, all at once, so that an overlap shows.
-static void sizes_small(void) {
+static void sizes_small(void)
+{
     size_t step = check_stressed() ? 7 : 1;
     for (size_t n = 0; n < SIZES; n += step) {
         unsigned char *p = blocks[n] = a.malloc(n);
@@ -78,14 +84,16 @@ static void sizes_small(void) {
     }
 }
 
-static void sizes_large(void) {
+static void sizes_large(void)
+{
     for (int shift = 15; shift <= 30; shift++) {
         for (int d = -1; d <= 1; d++) {
             size_t n = ((size_t)1 << shift) + (size_t)d;
             void *p = a.malloc(n);
             if (!CHECK(p, "malloc(%zu) is NULL", n))
                 continue;
-            CHECK(aligned(p, 16) && a.usable(p) >= n, "malloc(%zu): %p, usable %zu", n, p, a.usable(p));
+            CHECK(aligned(p, 16) && a.usable(p) >= n, "malloc(%zu): %p, usable %zu", n, p,
+                  a.usable(p));
             check_fill(p, n, 3);
             CHECK(check_pattern(p, n, n, 3), "malloc(%zu) loses its contents", n);
             a.free(p);
@@ -93,7 +101,8 @@ static void sizes_large(void) {
     }
 }
 
-static void sizes_zero(void) {
+static void sizes_zero(void)
+{
     void *p[1000];
     for (int i = 0; i < 1000; i++)
         p[i] = i & 1 ? a.malloc(0) : a.calloc(0, 8);
@@ -110,7 +119,8 @@ static void sizes_zero(void) {
 }
 
 // Every usable byte may be written, and no neighbour notices.
-static void sizes_usable(void) {
+static void sizes_usable(void)
+{
     enum { N = 4000 };
     static unsigned char *p[N];
     static size_t n[N];
@@ -121,7 +131,8 @@ static void sizes_usable(void) {
         check_fill(p[i], n[i], (unsigned)i);
     }
     for (int i = 0; i < N; i++)
-        CHECK(check_pattern(p[i], n[i], n[i], (unsigned)i), "usable bytes of block %d (%zu) are shared", i, n[i]);
+        CHECK(check_pattern(p[i], n[i], n[i], (unsigned)i),
+              "usable bytes of block %d (%zu) are shared", i, n[i]);
     for (int i = 0; i < N; i++)
         a.free(p[i]);
 }
@@ -129,12 +140,14 @@ static void sizes_usable(void) {
 // ---- realloc --------------------------------------------------------------------------------------
 
 static const size_t resizes[] = {
-    1, 8, 15, 16, 17, 24, 32, 33, 48, 100, 128, 129, 500, 1000, 1024, 2048, 4096, 4097, 8192, 16384, 32767,
-    32768, 32769, 40960, 65536, 100000, 131072, 262144, 1 << 20, (1 << 20) + 1, 4 << 20, 16 << 20, 64 << 20,
-    256 << 20};
+    1,       8,        15,       16,       17,    24,     32,     33,     48,      100,
+    128,     129,      500,      1000,     1024,  2048,   4096,   4097,   8192,    16384,
+    32767,   32768,    32769,    40960,    65536, 100000, 131072, 262144, 1 << 20, (1 << 20) + 1,
+    4 << 20, 16 << 20, 64 << 20, 256 << 20};
 #define RESIZES (sizeof resizes / sizeof *resizes)
 
-static void realloc_pairs(void) {
+static void realloc_pairs(void)
+{
     size_t last = check_stressed() ? RESIZES - 2 : RESIZES;
     for (size_t i = 0; i < last; i++) {
         for (size_t j = 0; j < last; j++) {
@@ -148,16 +161,19 @@ static void realloc_pairs(void) {
             }
             CHECK(aligned(q, 16), "realloc from %zu to %zu: %p isn't aligned", from, to, q);
             CHECK(a.usable(q) >= to, "realloc from %zu to %zu: usable %zu", from, to, a.usable(q));
-            CHECK(check_pattern(q, kept, from, (unsigned)(i + j)), "realloc from %zu to %zu loses contents", from, to);
+            CHECK(check_pattern(q, kept, from, (unsigned)(i + j)),
+                  "realloc from %zu to %zu loses contents", from, to);
             check_fill(q, to, 9);
-            CHECK(check_pattern(q, to, to, 9), "realloc from %zu to %zu: can't be written", from, to);
+            CHECK(check_pattern(q, to, to, 9), "realloc from %zu to %zu: can't be written", from,
+                  to);
             a.free(q);
         }
     }
 }
 
 // One block grown by steps with its neighbours alive, as a program builds a string or a table.
-static void realloc_growth(void) {
+static void realloc_growth(void)
+{
     static const size_t steps[] = {1, 7, 16, 1000, 5000, 100000};
     for (size_t s = 0; s < sizeof steps / sizeof *steps; s++) {
         size_t n = steps[s], limit = n * 1000 < (16u << 20) ? n * 1000 : 16u << 20;
@@ -166,7 +182,8 @@ static void realloc_growth(void) {
         for (int k = 0; n < limit; k++) {
             size_t to = n + steps[s] + n / 64;
             p = a.realloc(p, to);
-            if (!CHECK(p && check_pattern(p, n, n, 1), "growing by %zu: contents lost at %zu", steps[s], n))
+            if (!CHECK(p && check_pattern(p, n, n, 1), "growing by %zu: contents lost at %zu",
+                       steps[s], n))
                 return;
             n = to;
             check_fill(p, n, 1);
@@ -186,7 +203,8 @@ static void realloc_growth(void) {
     }
 }
 
-static void realloc_edges(void) {
+static void realloc_edges(void)
+{
     void *p = a.realloc(NULL, 100);
     CHECK(p && a.usable(p) >= 100, "realloc(NULL, 100) is %p", p);
     errno = 77;
@@ -208,16 +226,19 @@ static void realloc_edges(void) {
         memset(check_hide(p), 1, 8000);
         CHECK(!a.realloc(p, 0), "realloc(p, 0) is not NULL");
     }
-    CHECK(check_rss() < before + (64u << 20), "realloc(p, 0) leaks: %zu MiB", (check_rss() - before) >> 20);
+    CHECK(check_rss() < before + (64u << 20), "realloc(p, 0) leaks: %zu MiB",
+          (check_rss() - before) >> 20);
 
     // A realloc that fails leaves the block alone.
     for (size_t n = 100; n <= 1000000; n *= 100) {
         p = a.malloc(n);
         check_fill(p, n, 5);
         errno = 0;
-        CHECK(!a.realloc(p, check_hide((size_t)PTRDIFF_MAX + 1)) && errno == ENOMEM, "a huge realloc: errno %d", errno);
+        CHECK(!a.realloc(p, check_hide((size_t)PTRDIFF_MAX + 1)) && errno == ENOMEM,
+              "a huge realloc: errno %d", errno);
         errno = 0;
-        CHECK(!a.reallocarray(p, check_hide(SIZE_MAX / 4), 8) && errno == ENOMEM, "reallocarray overflow: errno %d", errno);
+        CHECK(!a.reallocarray(p, check_hide(SIZE_MAX / 4), 8) && errno == ENOMEM,
+              "reallocarray overflow: errno %d", errno);
         CHECK(check_pattern(p, n, n, 5), "a realloc of %zu bytes that failed changed the block", n);
         a.free(p);
     }
@@ -225,9 +246,16 @@ static void realloc_edges(void) {
 
 // ---- failures and errno ---------------------------------------------------------------------------
 
-static void failures(void) {
-    static const size_t huge[] = {(size_t)PTRDIFF_MAX + 1, SIZE_MAX, SIZE_MAX - 15, SIZE_MAX - 4096, (size_t)1 << 62,
-                                  (size_t)PTRDIFF_MAX, (size_t)PTRDIFF_MAX - 8192, (size_t)1 << 48};
+static void failures(void)
+{
+    static const size_t huge[] = {(size_t)PTRDIFF_MAX + 1,
+                                  SIZE_MAX,
+                                  SIZE_MAX - 15,
+                                  SIZE_MAX - 4096,
+                                  (size_t)1 << 62,
+                                  (size_t)PTRDIFF_MAX,
+                                  (size_t)PTRDIFF_MAX - 8192,
+                                  (size_t)1 << 48};
     for (size_t i = 0; i < sizeof huge / sizeof *huge; i++) {
         size_t n = check_hide(huge[i]);
         void *keep = &n, *out = keep;
@@ -240,33 +268,38 @@ static void failures(void) {
         errno = 0;
         CHECK(!a.memalign(64, n) && errno == ENOMEM, "memalign(64, %#zx): errno %d", n, errno);
         errno = 0;
-        CHECK(!a.aligned_alloc(4096, n) && errno == ENOMEM, "aligned_alloc(4096, %#zx): errno %d", n, errno);
+        CHECK(!a.aligned_alloc(4096, n) && errno == ENOMEM, "aligned_alloc(4096, %#zx): errno %d",
+              n, errno);
         CHECK(a.posix_memalign(&out, 64, n) == ENOMEM && out == keep, "posix_memalign(%#zx)", n);
         errno = 0;
         CHECK(!a.valloc(n) && errno == ENOMEM, "valloc(%#zx): errno %d", n, errno);
         errno = 0;
         CHECK(!a.pvalloc(n) && errno == ENOMEM, "pvalloc(%#zx): errno %d", n, errno);
     }
-    static const size_t factors[][2] = {{(size_t)1 << 33, (size_t)1 << 33}, {SIZE_MAX, 2}, {2, SIZE_MAX},
-                                        {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX / 8 + 1, 8}, {SIZE_MAX, SIZE_MAX}};
+    static const size_t factors[][2] = {
+        {(size_t)1 << 33, (size_t)1 << 33}, {SIZE_MAX, 2},         {2, SIZE_MAX},
+        {(size_t)1 << 32, (size_t)1 << 32}, {SIZE_MAX / 8 + 1, 8}, {SIZE_MAX, SIZE_MAX}};
     for (size_t i = 0; i < sizeof factors / sizeof *factors; i++) {
         size_t m = check_hide(factors[i][0]), n = check_hide(factors[i][1]);
         errno = 0;
         CHECK(!a.calloc(m, n) && errno == ENOMEM, "calloc(%#zx, %#zx): errno %d", m, n, errno);
         errno = 0;
-        CHECK(!a.reallocarray(NULL, m, n) && errno == ENOMEM, "reallocarray(%#zx, %#zx): errno %d", m, n, errno);
+        CHECK(!a.reallocarray(NULL, m, n) && errno == ENOMEM, "reallocarray(%#zx, %#zx): errno %d",
+              m, n, errno);
     }
 }
 
 // Neither free nor an allocation that succeeds touches errno, whatever the size.
-static void errno_kept(void) {
+static void errno_kept(void)
+{
     static const size_t sizes[] = {0, 1, 100, 5000, 32768, 32769, 200000, 1 << 20, 64 << 20};
     for (size_t round = 0; round < 50; round++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
             size_t n = sizes[i];
             void *out = NULL;
             errno = 1234;
-            void *p = a.malloc(n), *q = a.calloc(1, n), *r = a.memalign(256, n), *v = a.aligned_alloc(4096, n);
+            void *p = a.malloc(n), *q = a.calloc(1, n), *r = a.memalign(256, n),
+                 *v = a.aligned_alloc(4096, n);
             int rc = a.posix_memalign(&out, 64, n);
             p = a.realloc(p, n + 100);
             CHECK(errno == 1234 && !rc, "allocation of %zu bytes sets errno to %d", n, errno);
@@ -278,7 +311,8 @@ static void errno_kept(void) {
 
 // ---- zeroes ---------------------------------------------------------------------------------------
 
-static void zeroes_after(size_t n, int count) {
+static void zeroes_after(size_t n, int count)
+{
     void *p[200];
     for (int round = 0; round < 3; round++) {
         for (int i = 0; i < count; i++)
@@ -300,14 +334,17 @@ static void zeroes_after(size_t n, int count) {
     }
 }
 
-static __attribute__((noinline)) void dirty_drop(size_t n, int count) {
+static __attribute__((noinline)) void dirty_drop(size_t n, int count)
+{
     for (int i = 0; i < count; i++)
         memset(check_hide(a.malloc(n)), 0xff, n);
 }
 
-static void zeroes(void) {
-    static const size_t sizes[] = {1, 8, 16, 24, 32, 48, 64, 100, 500, 1000, 1024, 4000, 4096, 8192, 20000, 32768, 32769,
-                                   50000, 131072, 135000, 300000, 1 << 20, 5 << 20};
+static void zeroes(void)
+{
+    static const size_t sizes[] = {1,     8,     16,     24,     32,     48,      64,     100,
+                                   500,   1000,  1024,   4000,   4096,   8192,    20000,  32768,
+                                   32769, 50000, 131072, 135000, 300000, 1 << 20, 5 << 20};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         int count = sizes[i] > 100000 ? 10 : 200;
         zeroes_after(sizes[i], count);
@@ -316,7 +353,8 @@ static void zeroes(void) {
         check_collect();
         for (int k = 0; k < count; k++) {
             void *p = a.calloc(1, sizes[i]);
-            CHECK(check_zero(p, sizes[i]), "calloc of %zu bytes after a collection isn't zero", sizes[i]);
+            CHECK(check_zero(p, sizes[i]), "calloc of %zu bytes after a collection isn't zero",
+                  sizes[i]);
             blocks[k] = p;
         }
         for (int k = 0; k < count; k++)
@@ -326,34 +364,42 @@ static void zeroes(void) {
 
 // ---- alignment of the odd functions -------------------------------------------------------------
 
-static void alignment_odd(void) {
+static void alignment_odd(void)
+{
     void *out, *keep = &out;
     static const size_t bad[] = {0, 1, 2, 4, 3, 12, 24, 40, 100, 4097, SIZE_MAX};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         out = keep;
         int rc = a.posix_memalign(&out, check_hide(bad[i]), 100);
-        CHECK(rc == EINVAL && out == keep, "posix_memalign of alignment %zu: %d, pointer %s", bad[i], rc,
-              out == keep ? "kept" : "changed");
+        CHECK(rc == EINVAL && out == keep, "posix_memalign of alignment %zu: %d, pointer %s",
+              bad[i], rc, out == keep ? "kept" : "changed");
     }
-    static const size_t odd[][2] = {{0, 16}, {1, 16}, {3, 16}, {24, 32}, {40, 64}, {100, 128}, {4097, 8192}, {12345, 16384}};
+    static const size_t odd[][2] = {{0, 16},  {1, 16},    {3, 16},      {24, 32},
+                                    {40, 64}, {100, 128}, {4097, 8192}, {12345, 16384}};
     for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
         for (size_t n = 0; n <= 100000; n = n * 3 + 1) {
-            void *p = a.aligned_alloc(check_hide(odd[i][0]), n), *q = a.memalign(check_hide(odd[i][0]), n);
+            void *p = a.aligned_alloc(check_hide(odd[i][0]), n),
+                 *q = a.memalign(check_hide(odd[i][0]), n);
             CHECK(p && aligned(p, odd[i][1]), "aligned_alloc(%zu, %zu) is %p", odd[i][0], n, p);
             CHECK(q && aligned(q, odd[i][1]), "memalign(%zu, %zu) is %p", odd[i][0], n, q);
-            CHECK(a.usable(p) >= n && a.usable(q) >= n, "memalign(%zu, %zu): usable %zu", odd[i][0], n, a.usable(q));
+            CHECK(a.usable(p) >= n && a.usable(q) >= n, "memalign(%zu, %zu): usable %zu", odd[i][0],
+                  n, a.usable(q));
             memset(p, 1, n), memset(q, 2, n);
             a.free(p), a.free(q);
         }
     }
     errno = 0;
-    CHECK(!a.memalign(check_hide(((size_t)1 << 63) + 1), 10) && errno == EINVAL, "memalign beyond 2^63: errno %d", errno);
+    CHECK(!a.memalign(check_hide(((size_t)1 << 63) + 1), 10) && errno == EINVAL,
+          "memalign beyond 2^63: errno %d", errno);
     errno = 0;
-    CHECK(!a.memalign(check_hide((size_t)1 << 63), 10) && errno == ENOMEM, "memalign(2^63): errno %d", errno);
+    CHECK(!a.memalign(check_hide((size_t)1 << 63), 10) && errno == ENOMEM,
+          "memalign(2^63): errno %d", errno);
     void *v = a.valloc(10), *pv = a.pvalloc(1), *p0 = a.pvalloc(0), *p2 = a.pvalloc(5000);
     CHECK(v && aligned(v, 4096) && a.usable(v) >= 10, "valloc(10) is %p", v);
-    CHECK(pv && aligned(pv, 4096) && a.usable(pv) >= 4096, "pvalloc(1) is %p, usable %zu", pv, a.usable(pv));
-    CHECK(p2 && aligned(p2, 4096) && a.usable(p2) >= 8192, "pvalloc(5000) is %p, usable %zu", p2, a.usable(p2));
+    CHECK(pv && aligned(pv, 4096) && a.usable(pv) >= 4096, "pvalloc(1) is %p, usable %zu", pv,
+          a.usable(pv));
+    CHECK(p2 && aligned(p2, 4096) && a.usable(p2) >= 8192, "pvalloc(5000) is %p, usable %zu", p2,
+          a.usable(p2));
     CHECK(p0, "pvalloc(0) is NULL");
     memset(pv, 1, 4096), memset(p2, 1, 8192);
     a.free(v), a.free(pv), a.free(p0), a.free(p2);
@@ -361,9 +407,11 @@ static void alignment_odd(void) {
 
 // ---- other names ----------------------------------------------------------------------------------
 
-static void names_libc(void) {
-    static const char *const need[] = {"__libc_malloc", "__libc_free", "__libc_calloc", "__libc_realloc",
-                                       "__libc_memalign", "__libc_valloc", "__libc_pvalloc"};
+static void names_libc(void)
+{
+    static const char *const need[] = {"__libc_malloc",  "__libc_free",     "__libc_calloc",
+                                       "__libc_realloc", "__libc_memalign", "__libc_valloc",
+                                       "__libc_pvalloc"};
     for (size_t i = 0; i < sizeof need / sizeof *need; i++)
         symbol(need[i], true);
     void *(*m)(size_t) = symbol("__libc_malloc", true);
@@ -398,15 +446,21 @@ static void names_libc(void) {
 }
 
 // The twenty C++ operators. Plain C programs on glibc don't have them: only under the library.
-static void names_cxx(void) {
-    static const char *const news[] = {"_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t", "_ZnamRKSt9nothrow_t"};
+static void names_cxx(void)
+{
+    static const char *const news[] = {"_Znwm", "_Znam", "_ZnwmRKSt9nothrow_t",
+                                       "_ZnamRKSt9nothrow_t"};
     static const char *const aligned_news[] = {"_ZnwmSt11align_val_t", "_ZnamSt11align_val_t",
-                                               "_ZnwmSt11align_val_tRKSt9nothrow_t", "_ZnamSt11align_val_tRKSt9nothrow_t"};
-    static const char *const deletes[] = {"_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm", "_ZdlPvRKSt9nothrow_t",
-                                          "_ZdaPvRKSt9nothrow_t"};
-    static const char *const aligned_deletes[] = {
-        "_ZdlPvSt11align_val_t", "_ZdaPvSt11align_val_t", "_ZdlPvmSt11align_val_t", "_ZdaPvmSt11align_val_t",
-        "_ZdlPvSt11align_val_tRKSt9nothrow_t", "_ZdaPvSt11align_val_tRKSt9nothrow_t"};
+                                               "_ZnwmSt11align_val_tRKSt9nothrow_t",
+                                               "_ZnamSt11align_val_tRKSt9nothrow_t"};
+    static const char *const deletes[] = {
+        "_ZdlPv", "_ZdaPv", "_ZdlPvm", "_ZdaPvm", "_ZdlPvRKSt9nothrow_t", "_ZdaPvRKSt9nothrow_t"};
+    static const char *const aligned_deletes[] = {"_ZdlPvSt11align_val_t",
+                                                  "_ZdaPvSt11align_val_t",
+                                                  "_ZdlPvmSt11align_val_t",
+                                                  "_ZdaPvmSt11align_val_t",
+                                                  "_ZdlPvSt11align_val_tRKSt9nothrow_t",
+                                                  "_ZdaPvSt11align_val_tRKSt9nothrow_t"};
     if (!check_salvage())
         return;
     for (size_t i = 0; i < 4; i++) {
@@ -423,7 +477,8 @@ static void names_cxx(void) {
                 memset(p, 1, n);
                 del(p, n, NULL);
                 p = anew(n, 1024, NULL);
-                CHECK(p && a.usable(p) >= n && aligned(p, 1024), "%s(%zu, 1024) is %p", aligned_news[i], n, p);
+                CHECK(p && a.usable(p) >= n && aligned(p, 1024), "%s(%zu, 1024) is %p",
+                      aligned_news[i], n, p);
                 memset(p, 1, n);
                 if (k == 2 || k == 3)
                     adel(p, n, 1024);
@@ -432,16 +487,21 @@ static void names_cxx(void) {
                 del(NULL, n, NULL);
             }
             if (i >= 2)
-                CHECK(!new (check_hide((size_t)PTRDIFF_MAX + 1), NULL), "%s of too much isn't NULL", news[i]);
+                CHECK(!new (check_hide((size_t)PTRDIFF_MAX + 1), NULL), "%s of too much isn't NULL",
+                      news[i]);
         }
     }
 }
 
 // ---- what mallinfo and its kin say ---------------------------------------------------------------
 
-static void stats_child(void) { malloc_stats(); }
+static void stats_child(void)
+{
+    malloc_stats();
+}
 
-static void reports(void) {
+static void reports(void)
+{
     enum { N = 20000 };
     static void *p[N];
     struct mallinfo2 before = mallinfo2();
@@ -451,17 +511,20 @@ static void reports(void) {
     void *large = memset(check_hide(a.malloc(32 << 20)), 1, 32 << 20);
     struct mallinfo2 during = mallinfo2();
     size_t grown = during.uordblks + during.hblkhd - used, truth = N * 1500 + (32u << 20);
-    CHECK(grown >= truth - truth / 50 && grown <= truth + truth / 4, "mallinfo2: %zu bytes in use for %zu", grown, truth);
+    CHECK(grown >= truth - truth / 50 && grown <= truth + truth / 4,
+          "mallinfo2: %zu bytes in use for %zu", grown, truth);
     size_t rss = check_rss();
     for (int i = 0; i < N; i++)
         a.free(p[i]), p[i] = NULL;
     a.free(large);
     struct mallinfo2 after = mallinfo2();
     size_t left = after.uordblks + after.hblkhd;
-    CHECK(left < used + truth / 10, "mallinfo2: %zu bytes in use after all is freed, %zu before", left, used);
+    CHECK(left < used + truth / 10, "mallinfo2: %zu bytes in use after all is freed, %zu before",
+          left, used);
     int trimmed = malloc_trim(0);
     CHECK(trimmed == 0 || trimmed == 1, "malloc_trim is %d", trimmed);
-    CHECK(check_rss() + (48u << 20) < rss, "malloc_trim: %zu MiB of %zu are still there", check_rss() >> 20, rss >> 20);
+    CHECK(check_rss() + (48u << 20) < rss, "malloc_trim: %zu MiB of %zu are still there",
+          check_rss() >> 20, rss >> 20);
     CHECK(mallopt(M_MMAP_THRESHOLD, 1 << 20) == 1, "mallopt says no");
 
     char *text = NULL;
@@ -469,7 +532,8 @@ static void reports(void) {
     FILE *f = open_memstream(&text, &n);
     CHECK(malloc_info(0, f) == 0, "malloc_info fails");
     fclose(f);
-    CHECK(n > 20 && !strncmp(text, "<malloc", 7) && strstr(text, "</malloc>"), "malloc_info: %.60s", text);
+    CHECK(n > 20 && !strncmp(text, "<malloc", 7) && strstr(text, "</malloc>"), "malloc_info: %.60s",
+          text);
     a.free(text);
     f = fopen("/dev/null", "w");
     CHECK(malloc_info(1, f) != 0, "malloc_info with options isn't refused");
@@ -502,13 +566,15 @@ static struct slot {
     unsigned seed;
 } model[MODEL_SLOTS];
 
-static size_t model_size(uint64_t r) {
+static size_t model_size(uint64_t r)
+{
     unsigned shift = (unsigned)(r % 64);
     size_t top = shift < 40 ? 256 : shift < 58 ? 4096 : shift < 63 ? 65536 : 400000;
     return (r >> 8) % top;
 }
 
-static void model_alloc(struct slot *s, uint64_t *state) {
+static void model_alloc(struct slot *s, uint64_t *state)
+{
     uint64_t r = check_random(state);
     size_t n = model_size(check_random(state)), align = (size_t)16 << (r >> 32) % 10;
     bool zero = false;
@@ -540,17 +606,20 @@ static void model_alloc(struct slot *s, uint64_t *state) {
     check_fill(s->p, n, s->seed);
 }
 
-static void model_step(struct slot *s, uint64_t *state) {
+static void model_step(struct slot *s, uint64_t *state)
+{
     if (!s->p) {
         model_alloc(s, state);
         return;
     }
-    bool same = CHECK(check_pattern(s->p, s->n, s->n, s->seed), "model: block %p of %zu bytes changed", s->p, s->n);
+    bool same = CHECK(check_pattern(s->p, s->n, s->n, s->seed),
+                      "model: block %p of %zu bytes changed", s->p, s->n);
     uint64_t r = check_random(state);
     if (r % 3 == 0 && same) {
         size_t n = model_size(r >> 2) + 1, kept = n < s->n ? n : s->n;
         s->p = a.realloc(s->p, n);
-        CHECK(s->p && check_pattern(s->p, kept, s->n, s->seed), "model: realloc from %zu to %zu", s->n, n);
+        CHECK(s->p && check_pattern(s->p, kept, s->n, s->seed), "model: realloc from %zu to %zu",
+              s->n, n);
         s->n = n;
         check_fill(s->p, n, s->seed);
     } else {
@@ -563,7 +632,8 @@ static void model_step(struct slot *s, uint64_t *state) {
 }
 
 // Both threads work on the whole table, so that about half of the frees are of the other's blocks.
-static void *model_run(void *arg) {
+static void *model_run(void *arg)
+{
     uint64_t state = (uintptr_t)arg;
     size_t steps = check_stressed() ? 40000 : 600000;
     for (size_t i = 0; i < steps; i++) {
@@ -578,7 +648,8 @@ static void *model_run(void *arg) {
     return NULL;
 }
 
-static void model_threads(void) {
+static void model_threads(void)
+{
     pthread_t t[2];
     for (size_t i = 0; i < 2; i++)
         pthread_create(&t[i], NULL, model_run, (void *)(0x9e3779b97f4a7c15ull * (i + 1)));
@@ -586,13 +657,15 @@ static void model_threads(void) {
         pthread_join(t[i], NULL);
     for (size_t i = 0; i < MODEL_SLOTS; i++) {
         struct slot *s = &model[i];
-        CHECK(!s->p || check_pattern(s->p, s->n, s->n, s->seed), "model: block %p of %zu bytes changed", s->p, s->n);
+        CHECK(!s->p || check_pattern(s->p, s->n, s->n, s->seed),
+              "model: block %p of %zu bytes changed", s->p, s->n);
         a.free(s->p);
         s->p = NULL;
     }
 }
 
-int main(void) {
+int main(void)
+{
     symbols_find();
     sizes_small();
     sizes_large();

@@ -11,7 +11,8 @@
 
 enum way { WAY_ALIGNED, WAY_MEMALIGN, WAY_POSIX, WAYS };
 
-static void *allocate(enum way way, size_t align, size_t n) {
+static void *allocate(enum way way, size_t align, size_t n)
+{
     void *p = NULL;
     align = check_hide(align);
     if (way == WAY_ALIGNED)
@@ -21,7 +22,8 @@ static void *allocate(enum way way, size_t align, size_t n) {
     return posix_memalign(&p, align < sizeof p ? sizeof p : align, n) ? NULL : p;
 }
 
-static void one(enum way way, size_t align, size_t n) {
+static void one(enum way way, size_t align, size_t n)
+{
     void *p[BLOCKS];
     for (unsigned i = 0; i < BLOCKS; i++) {
         p[i] = allocate(way, align, n);
@@ -29,7 +31,8 @@ static void one(enum way way, size_t align, size_t n) {
             return;
         size_t to = align < 16 ? 16 : align;
         CHECK(((uintptr_t)p[i] & (to - 1)) == 0, "alignment %zu, %zu bytes: %p", align, n, p[i]);
-        CHECK(malloc_usable_size(p[i]) >= n, "alignment %zu, %zu bytes: usable %zu", align, n, malloc_usable_size(p[i]));
+        CHECK(malloc_usable_size(p[i]) >= n, "alignment %zu, %zu bytes: usable %zu", align, n,
+              malloc_usable_size(p[i]));
         check_fill(p[i], n, i);
     }
     for (unsigned i = 0; i < BLOCKS; i++) {
@@ -37,15 +40,18 @@ static void one(enum way way, size_t align, size_t n) {
         if (i & 1) {
             size_t to = i & 2 ? n * 2 + 1 : n / 2 + 1, kept = to < n ? to : n;
             p[i] = realloc(p[i], to);
-            CHECK(p[i] && check_pattern(p[i], kept, n, i), "alignment %zu: realloc from %zu to %zu", align, n, to);
+            CHECK(p[i] && check_pattern(p[i], kept, n, i), "alignment %zu: realloc from %zu to %zu",
+                  align, n, to);
         }
     }
     for (unsigned i = 0; i < BLOCKS; i++)
         free(p[i]);
 }
 
-int main(void) {
-    static const size_t sizes[] = {0, 1, 8, 15, 16, 17, 64, 100, 1000, 4095, 4096, 10000, 32768, 32769, 100000, 1 << 20};
+int main(void)
+{
+    static const size_t sizes[] = {0,    1,    8,    15,    16,    17,    64,     100,
+                                   1000, 4095, 4096, 10000, 32768, 32769, 100000, 1 << 20};
     for (size_t align = 1; align <= (64u << 20); align *= 2) {
         for (enum way way = 0; way < WAYS; way++) {
             for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
@@ -72,7 +78,8 @@ int main(void) {
     kept = NULL;
     __asm__ volatile("" : "+r"(kept));
     check_collect();
-    CHECK(check_pattern(inner - 4500, 5000, 5000, 7), "an aligned block held by an interior pointer is lost");
+    CHECK(check_pattern(inner - 4500, 5000, 5000, 7),
+          "an aligned block held by an interior pointer is lost");
     free(inner - 4500);
     return check_done();
 }

@@ -10,26 +10,30 @@
 #include <pthread.h>
 #include <sys/resource.h>
 
-static const size_t sizes[] = {0, 1, 16, 17, 40, 48, 64, 100, 1000, 4096, 8192, 32768, 40000, 1 << 20, 64 << 20};
+static const size_t sizes[] = {0,    1,    16,   17,    40,    48,      64,      100,
+                               1000, 4096, 8192, 32768, 40000, 1 << 20, 64 << 20};
 #define SIZES (sizeof sizes / sizeof *sizes)
 static size_t size; // of the block that the case is about
 static int offset;  // into it
 
 // ---- second frees ---------------------------------------------------------------------------------
 
-static void twice(void) {
+static void twice(void)
+{
     void *p = malloc(size);
     free(check_hide(p));
     free(check_dying(p));
 }
 
-static void twice_calloc(void) {
+static void twice_calloc(void)
+{
     void *p = calloc(1, size);
     free(check_hide(p));
     free(check_dying(p));
 }
 
-static void twice_written(void) {
+static void twice_written(void)
+{
     void *p = malloc(size);
     memset(check_hide(p), 0x5a, size);
     free(check_hide(p));
@@ -38,7 +42,8 @@ static void twice_written(void) {
 
 // With frees of neighbours between, few enough that all stay in the thread's cache, or so many that
 // the cache gives slots back.
-static void twice_between(int n) {
+static void twice_between(int n)
+{
     void *p = malloc(size), *other[4000];
     for (int i = 0; i < n; i++)
         other[i] = malloc(size);
@@ -48,11 +53,18 @@ static void twice_between(int n) {
     free(check_dying(p));
 }
 
-static void twice_few(void) { twice_between(3); }
-static void twice_many(void) { twice_between(4000); }
+static void twice_few(void)
+{
+    twice_between(3);
+}
+static void twice_many(void)
+{
+    twice_between(4000);
+}
 
 // Thousands of operations between; none asks for the block's own size, which might hand it out again.
-static void twice_later(void) {
+static void twice_later(void)
+{
     void *p = malloc(size);
     free(check_hide(p));
     void *ring[64] = {0};
@@ -64,55 +76,64 @@ static void twice_later(void) {
     free(check_dying(p));
 }
 
-static void twice_collected(void) {
+static void twice_collected(void)
+{
     void *p = malloc(size);
     free(check_hide(p));
     check_collect();
     free(check_dying(p));
 }
 
-static void *free_it(void *p) {
+static void *free_it(void *p)
+{
     free(check_hide(p));
     return NULL;
 }
 
-static void *free_it_again(void *p) {
+static void *free_it_again(void *p)
+{
     free(check_dying(p));
     return NULL;
 }
 
-static void in_thread(void *(*fn)(void *), void *p) {
+static void in_thread(void *(*fn)(void *), void *p)
+{
     pthread_t t;
     pthread_create(&t, NULL, fn, p);
     pthread_join(t, NULL);
 }
 
-static void twice_other_second(void) { // main frees, a thread frees again
+static void twice_other_second(void)
+{ // main frees, a thread frees again
     void *p = malloc(size);
     free(check_hide(p));
     in_thread(free_it_again, p);
 }
 
-static void twice_other_first(void) { // a thread frees and ends, main frees again
+static void twice_other_first(void)
+{ // a thread frees and ends, main frees again
     void *p = malloc(size);
     in_thread(free_it, p);
     free(check_dying(p));
 }
 
-static void twice_both(void) { // one thread, then another
+static void twice_both(void)
+{ // one thread, then another
     void *p = malloc(size);
     in_thread(free_it, p);
     in_thread(free_it_again, p);
 }
 
-static void realloc_freed(void) {
+static void realloc_freed(void)
+{
     void *p = malloc(size);
     free(check_hide(p));
     p = realloc(check_dying(p), size + 100);
     (void)check_hide(p);
 }
 
-static void realloc_moved(void) { // the old address of a block that realloc moved
+static void realloc_moved(void)
+{ // the old address of a block that realloc moved
     void *p = malloc(size), *guard = malloc(size), *old = check_hide(p);
     p = realloc(check_hide(p), size * 4 + (1 << 20));
     (void)check_hide(guard), (void)check_hide(p);
@@ -121,7 +142,8 @@ static void realloc_moved(void) { // the old address of a block that realloc mov
     free(check_dying(old));
 }
 
-static void twice_zero_realloc(void) {
+static void twice_zero_realloc(void)
+{
     void *p = malloc(size), *old = check_hide(p);
     p = realloc(check_hide(p), 0);
     (void)check_hide(p);
@@ -130,23 +152,29 @@ static void twice_zero_realloc(void) {
 
 // ---- pointers into objects ------------------------------------------------------------------------
 
-static void interior_free(void) {
+static void interior_free(void)
+{
     char *p = malloc(size);
     free(check_dying(p + offset));
 }
 
-static void interior_realloc(void) {
+static void interior_realloc(void)
+{
     char *p = malloc(size);
     void *q = realloc(check_dying(p + offset), 10000);
     (void)check_hide(q);
 }
 
-static void *interior_run(void *arg) {
+static void *interior_run(void *arg)
+{
     free(check_dying((char *)arg + offset));
     return NULL;
 }
 
-static void interior_thread(void) { in_thread(interior_run, malloc(size)); }
+static void interior_thread(void)
+{
+    in_thread(interior_run, malloc(size));
+}
 
 // ---- pointers that no malloc gave -----------------------------------------------------------------
 
@@ -155,7 +183,8 @@ static char global_bss[4096];
 static _Thread_local char global_tls[256];
 static int realloc_too; // the case asks for realloc instead of free
 
-static void misuse(void *p) {
+static void misuse(void *p)
+{
     if (realloc_too) {
         void *q = realloc(check_dying(p), 100);
         (void)check_hide(q);
@@ -164,55 +193,114 @@ static void misuse(void *p) {
     }
 }
 
-static void stack_main(void) {
+static void stack_main(void)
+{
     char local[256];
     misuse(check_hide(local + 64));
 }
 
-static void *stack_run(void *arg) {
+static void *stack_run(void *arg)
+{
     (void)arg;
     stack_main();
     return NULL;
 }
 
-static void stack_thread(void) { in_thread(stack_run, NULL); }
-static void stack_environ(void) { misuse(environ[0]); }
-static void global_data(void) { misuse(check_hide(global + 16)); }
-static void global_zero(void) { misuse(check_hide(global_bss + 1024)); }
-static void global_library(void) { misuse(stdout); }
-static void global_literal(void) { misuse(check_hide((char *)(uintptr_t) "a string literal of the program")); }
-static void unmapped_low(void) { misuse((void *)check_hide((uintptr_t)0x10)); }
-static void unmapped_ascii(void) { misuse((void *)check_hide((uintptr_t)0x6867666564636261)); }
-static void unmapped_kernel(void) { misuse((void *)check_hide((uintptr_t)0xffff888000000000)); }
-static void unmapped_null(void) { misuse((void *)check_hide((uintptr_t)1)); }
-static void tls_main(void) { misuse(check_hide(global_tls + 16)); }
+static void stack_thread(void)
+{
+    in_thread(stack_run, NULL);
+}
+static void stack_environ(void)
+{
+    misuse(environ[0]);
+}
+static void global_data(void)
+{
+    misuse(check_hide(global + 16));
+}
+static void global_zero(void)
+{
+    misuse(check_hide(global_bss + 1024));
+}
+static void global_library(void)
+{
+    misuse(stdout);
+}
+static void global_literal(void)
+{
+    misuse(check_hide((char *)(uintptr_t) "a string literal of the program"));
+}
+static void unmapped_low(void)
+{
+    misuse((void *)check_hide((uintptr_t)0x10));
+}
+static void unmapped_ascii(void)
+{
+    misuse((void *)check_hide((uintptr_t)0x6867666564636261));
+}
+static void unmapped_kernel(void)
+{
+    misuse((void *)check_hide((uintptr_t)0xffff888000000000));
+}
+static void unmapped_null(void)
+{
+    misuse((void *)check_hide((uintptr_t)1));
+}
+static void tls_main(void)
+{
+    misuse(check_hide(global_tls + 16));
+}
 
-static char *map(size_t n, int prot, int flags) {
+static char *map(size_t n, int prot, int flags)
+{
     char *p = mmap(NULL, n, prot, MAP_ANONYMOUS | flags, -1, 0);
     if (p == MAP_FAILED)
         _exit(3);
     return p;
 }
 
-static void unmapped_page(void) {
+static void unmapped_page(void)
+{
     char *p = map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE);
     p[0x8000] = 1;
     munmap(p, 1 << 20);
     misuse(p + 0x8000);
 }
 
-static void mapping_start(void) { misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE)); }
-static void mapping_header(void) { misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 16); }
-static void mapping_middle(void) { misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 70000); }
-static void mapping_odd(void) { misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 70001); }
-static void mapping_shared(void) { misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED) + 4096 + 16); }
-static void mapping_readonly(void) { misuse(map(1 << 20, PROT_READ, MAP_PRIVATE) + 4096 + 16); }
-static void mapping_none(void) { misuse(map(1 << 20, PROT_NONE, MAP_PRIVATE) + 4096 + 16); }
+static void mapping_start(void)
+{
+    misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE));
+}
+static void mapping_header(void)
+{
+    misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 16);
+}
+static void mapping_middle(void)
+{
+    misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 70000);
+}
+static void mapping_odd(void)
+{
+    misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE) + 70001);
+}
+static void mapping_shared(void)
+{
+    misuse(map(1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED) + 4096 + 16);
+}
+static void mapping_readonly(void)
+{
+    misuse(map(1 << 20, PROT_READ, MAP_PRIVATE) + 4096 + 16);
+}
+static void mapping_none(void)
+{
+    misuse(map(1 << 20, PROT_NONE, MAP_PRIVATE) + 4096 + 16);
+}
 
 // ---- what only looks like misuse ------------------------------------------------------------------
 
 // A program may copy what a freed block holds into a live one: that one can still be freed.
-static void legal_copied(void) {
+static void legal_copied(void)
+{
     for (size_t i = 0; i < SIZES - 2; i++) {
         size_t n = sizes[i];
         unsigned char *p = malloc(n), *copy = malloc(n);
@@ -233,14 +321,16 @@ static void legal_copied(void) {
 }
 
 // A block that is handed out again is another block, though its address is the same.
-static void legal_again(void) {
+static void legal_again(void)
+{
     for (size_t i = 0; i < SIZES; i++)
         for (int k = 0; k < 1000; k++)
             free(check_hide(malloc(sizes[i])));
 }
 
 // What malloc gives is not written before it is freed: nothing stale in it may count.
-static void legal_unwritten(void) {
+static void legal_unwritten(void)
+{
     void *p[500];
     for (int round = 0; round < 20; round++) {
         for (int i = 0; i < 500; i++)
@@ -250,7 +340,8 @@ static void legal_unwritten(void) {
     }
 }
 
-static void kind(const char *expected, size_t n, void (*const *fn)(void), const char *const *names) {
+static void kind(const char *expected, size_t n, void (*const *fn)(void), const char *const *names)
+{
     for (realloc_too = 0; realloc_too < 2; realloc_too++) {
         for (size_t i = 0; i < n; i++) {
             char name[96];
@@ -260,7 +351,8 @@ static void kind(const char *expected, size_t n, void (*const *fn)(void), const 
     }
 }
 
-static void deaths_twice(void) {
+static void deaths_twice(void)
+{
     static const struct {
         const char *name;
         void (*fn)(void);
@@ -292,7 +384,8 @@ static void deaths_twice(void) {
     }
 }
 
-static void deaths_interior(void) {
+static void deaths_interior(void)
+{
     static const int offsets[] = {1, 8, 16, 4096, 8192, 16384};
     for (size_t i = 0; i < SIZES; i++) {
         for (size_t k = 0; k < sizeof offsets / sizeof *offsets; k++) {
@@ -312,27 +405,35 @@ static void deaths_interior(void) {
 
 #define COUNT(a) (sizeof(a) / sizeof *(a))
 
-static void deaths_outside(void) {
+static void deaths_outside(void)
+{
     static void (*const stacks[])(void) = {stack_main, stack_thread, stack_environ};
-    static const char *const stack_names[] = {"main's stack", "a thread's stack", "an environment string"};
+    static const char *const stack_names[] = {"main's stack", "a thread's stack",
+                                              "an environment string"};
     kind("stack", COUNT(stacks), stacks, stack_names);
-    static void (*const globals[])(void) = {global_data, global_zero, global_library, global_literal};
+    static void (*const globals[])(void) = {global_data, global_zero, global_library,
+                                            global_literal};
     static const char *const global_names[] = {"data", "bss", "libc's data", "a literal"};
     kind("global", COUNT(globals), globals, global_names);
-    static void (*const nothing[])(void) = {unmapped_low, unmapped_ascii, unmapped_kernel, unmapped_null, unmapped_page};
-    static const char *const nothing_names[] = {"0x10", "text", "a kernel address", "1", "an unmapped page"};
+    static void (*const nothing[])(void) = {unmapped_low, unmapped_ascii, unmapped_kernel,
+                                            unmapped_null, unmapped_page};
+    static const char *const nothing_names[] = {"0x10", "text", "a kernel address", "1",
+                                                "an unmapped page"};
     kind("unmapped", COUNT(nothing), nothing, nothing_names);
-    static void (*const maps[])(void) = {mapping_start, mapping_header, mapping_middle, mapping_odd, mapping_shared,
-                                         mapping_readonly, mapping_none};
-    static const char *const map_names[] = {"a mapping", "a mapping + 16", "a mapping + 70000", "a mapping + 70001",
-                                            "a shared mapping", "a read-only mapping", "an unreadable mapping"};
+    static void (*const maps[])(void) = {mapping_start, mapping_header, mapping_middle,
+                                         mapping_odd,   mapping_shared, mapping_readonly,
+                                         mapping_none};
+    static const char *const map_names[] = {
+        "a mapping",        "a mapping + 16",      "a mapping + 70000",    "a mapping + 70001",
+        "a shared mapping", "a read-only mapping", "an unreadable mapping"};
     kind("mapping", COUNT(maps), maps, map_names);
     realloc_too = 0;
     // Thread-local memory of the main thread lies in a mapping that ld.so made: any kind's word will do.
     check_death("free of main's thread-local memory", tls_main, "");
 }
 
-int main(void) {
+int main(void)
+{
     struct rlimit none = {0, 0};
     setrlimit(RLIMIT_CORE, &none);
     check_case("freed contents copied to live blocks", legal_copied, 60);

@@ -18,7 +18,8 @@ struct node {
 };
 static struct node *list;
 
-static void list_build(void) {
+static void list_build(void)
+{
     for (size_t i = 0; i < 300; i++) {
         size_t n = i * i % 5000;
         struct node *k = malloc(sizeof *k + n);
@@ -28,7 +29,8 @@ static void list_build(void) {
     }
 }
 
-static bool list_whole(void) {
+static bool list_whole(void)
+{
     size_t n = 0;
     for (struct node *k = list; k; k = k->next, n++)
         if (!check_pattern(k->bytes, k->size, k->size, (unsigned)k->size))
@@ -36,13 +38,15 @@ static bool list_whole(void) {
     return n == 300;
 }
 
-static void *child_thread(void *arg) {
+static void *child_thread(void *arg)
+{
     free(arg);
     return strdup("from a thread of the child");
 }
 
 // What a child does: allocates over all sizes, collects, looks at what it inherited; true when all is well.
-static bool child_works(bool threads) {
+static bool child_works(bool threads)
+{
     void *p[200];
     for (size_t i = 0; i < 200; i++) {
         p[i] = i & 1 ? malloc(i * 70) : calloc(1, i * 400);
@@ -71,25 +75,33 @@ static _Atomic unsigned forks;
 static sem_t collect_now;
 static char lines_path[] = "/tmp/salvage-fork-XXXXXX";
 
-static void *reader_run(void *arg) {
+// Keeps some hundred lines, short and very long ones, so that its allocations are not all served by a
+// cache of the thread's: the lock that matters is the one behind it.
+static void *reader_run(void *arg)
+{
     FILE *f = arg;
-    while (!atomic_load(&stopping)) {
-        char *line = NULL;
+    char *lines[600] = {0};
+    for (size_t i = 0; !atomic_load(&stopping); i = (i + 1) % 600) {
         size_t n = 0;
-        if (getdelim(&line, &n, '\n', f) < 0)
+        free(lines[i]);
+        lines[i] = NULL;
+        if (getdelim(&lines[i], &n, '\n', f) < 0)
             rewind(f);
-        free(line);
     }
+    for (int i = 0; i < 600; i++)
+        free(lines[i]);
     return NULL;
 }
 
-static void *flusher_run(void *arg) {
+static void *flusher_run(void *arg)
+{
     while (!atomic_load(&stopping))
         fflush(NULL);
     return arg;
 }
 
-static void *churner_run(void *arg) {
+static void *churner_run(void *arg)
+{
     uint64_t state = 99;
     void *ring[64] = {0};
     for (size_t i = 0; !atomic_load(&stopping); i++) {
@@ -101,7 +113,8 @@ static void *churner_run(void *arg) {
     return arg;
 }
 
-static void *collector_run(void *arg) {
+static void *collector_run(void *arg)
+{
     for (;;) {
         while (sem_wait(&collect_now))
             ;
@@ -111,17 +124,21 @@ static void *collector_run(void *arg) {
     }
 }
 
-static void hung(int sig) {
+static void hung(int sig)
+{
+    char text[80];
     (void)sig;
-    dprintf(STDOUT_FILENO, "failed: fork %u hangs\n0 passed, 1 failed\n", atomic_load(&forks));
-    _exit(1);
+    int n = snprintf(text, sizeof text, "failed: fork %u hangs\n0 passed, 1 failed\n",
+                     atomic_load(&forks));
+    _exit(write(STDOUT_FILENO, text, (size_t)n) == n ? 1 : 2);
 }
 
-static FILE *lines_open(void) {
+static FILE *lines_open(void)
+{
     int fd = mkstemp(lines_path);
     FILE *f = fd < 0 ? NULL : fdopen(fd, "w+");
     for (int i = 0; f && i < 200; i++) {
-        for (int k = 0; k < i * 5; k++)
+        for (int k = 0; k < (i % 5 ? i * 5 : i * 400); k++)
             fputc('a' + k % 26, f);
         fputc('\n', f);
     }
@@ -131,7 +148,8 @@ static FILE *lines_open(void) {
     return f;
 }
 
-static void busy(unsigned count) {
+static void busy(unsigned count)
+{
     FILE *f = lines_open();
     if (!CHECK(f, "no temporary file: %s", strerror(errno)))
         return;
@@ -159,7 +177,9 @@ static void busy(unsigned count) {
         }
         char text[48];
         int status = pid < 0 ? -1 : check_wait(pid);
-        if (!CHECK(status == 0, "fork %u: %s", i, pid < 0 ? strerror(errno) : check_status(status, text)) && ++bad > 5)
+        if (!CHECK(status == 0, "fork %u: %s", i,
+                   pid < 0 ? strerror(errno) : check_status(status, text)) &&
+            ++bad > 5)
             break;
         CHECK(list_whole(), "fork %u: the parent's list is damaged", i);
     }
@@ -173,7 +193,8 @@ static void busy(unsigned count) {
 
 // ---- the rest of the family -----------------------------------------------------------------------
 
-static __attribute__((noinline)) void vfork_once(void) {
+static __attribute__((noinline)) void vfork_once(void)
+{
     pid_t pid = vfork();
     if (pid == 0) {
         execl("/bin/true", "true", (char *)NULL);
@@ -186,7 +207,8 @@ static __attribute__((noinline)) void vfork_once(void) {
     CHECK(WEXITSTATUS(check_wait(pid)) == 7, "vfork and _exit");
 }
 
-static void vforks(void) {
+static void vforks(void)
+{
     for (int i = 0; i < 50; i++) {
         void *p = malloc(1000);
         vfork_once();
@@ -196,7 +218,8 @@ static void vforks(void) {
     CHECK(list_whole(), "vfork damages the parent's list");
 }
 
-static void spawns(void) {
+static void spawns(void)
+{
     for (int i = 0; i < 50; i++) {
         pid_t pid;
         char *argv[] = {(char *)"true", NULL};
@@ -216,7 +239,8 @@ static void spawns(void) {
 }
 
 // The daemon is a grandchild: it reports through a pipe.
-static void daemons(void) {
+static void daemons(void)
+{
     int fd[2];
     char text[32];
     CHECK(pipe(fd) == 0, "pipe");
@@ -238,7 +262,8 @@ static void daemons(void) {
     CHECK(!strcmp(text, "well"), "daemon: \"%s\"", text);
 }
 
-static void *thread_fork(void *arg) {
+static void *thread_fork(void *arg)
+{
     void *own = malloc(100); // held by this stack, which is the child's only one
     memset(check_hide(own), 0x77, 100);
     pid_t pid = fork();
@@ -256,7 +281,8 @@ static void *thread_fork(void *arg) {
     return arg;
 }
 
-static void threads(void) {
+static void threads(void)
+{
     for (int i = 0; i < 20; i++) {
         pthread_t t[4];
         for (int k = 0; k < 4; k++)
@@ -266,7 +292,8 @@ static void threads(void) {
     }
 }
 
-static void nested(int depth) {
+static void nested(int depth)
+{
     pid_t pid = fork();
     if (pid == 0) {
         alarm(30);
@@ -283,7 +310,8 @@ static void nested(int depth) {
 }
 
 static void *late; // freed by the handler
-static void late_fork(void) {
+static void late_fork(void)
+{
     pid_t pid = fork();
     if (pid == 0)
         _exit(child_works(false) ? 0 : 1);
@@ -292,7 +320,8 @@ static void late_fork(void) {
     free(late);
 }
 
-static void handler(void) {
+static void handler(void)
+{
     pid_t pid = fork();
     if (pid == 0) {
         alarm(60);
@@ -307,17 +336,28 @@ static void handler(void) {
 
 // Handlers of the program's own, which allocate, collect and free on all three sides.
 static unsigned around[3];
-static void around_work(unsigned which) {
+static void around_work(unsigned which)
+{
     void *p = malloc(5000);
     memset(check_hide(p), 1, 5000);
     free(p);
     around[which]++;
 }
-static void around_prepare(void) { around_work(0); }
-static void around_parent(void) { around_work(1); }
-static void around_child(void) { around_work(2); }
+static void around_prepare(void)
+{
+    around_work(0);
+}
+static void around_parent(void)
+{
+    around_work(1);
+}
+static void around_child(void)
+{
+    around_work(2);
+}
 
-static void handlers(void) {
+static void handlers(void)
+{
     pthread_atfork(around_prepare, around_parent, around_child);
     for (int i = 0; i < 10; i++) {
         pid_t pid = fork();
@@ -325,10 +365,12 @@ static void handlers(void) {
             _exit(around[2] == 1 && child_works(false) ? 0 : 1);
         CHECK(check_wait(pid) == 0, "a child of a program with fork handlers");
     }
-    CHECK(around[0] >= 10 && around[1] == around[0], "fork handlers: %u before, %u after", around[0], around[1]);
+    CHECK(around[0] >= 10 && around[1] == around[0], "fork handlers: %u before, %u after",
+          around[0], around[1]);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     unsigned count = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 500;
     signal(SIGALRM, hung);
     list_build();

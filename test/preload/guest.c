@@ -23,18 +23,21 @@ static int errno_first; // as the first constructor of the program finds it
 
 static char *early; // allocated before main, looked at in it, freed after it
 
-__attribute__((constructor(101))) static void first(void) {
+__attribute__((constructor(101))) static void first(void)
+{
     errno_first = errno;
     early = strdup("before main");
     free(malloc(100000));
 }
 
-__attribute__((destructor(101))) static void last(void) {
+__attribute__((destructor(101))) static void last(void)
+{
     free(strdup("after main"));
     free(realloc(early, 100000));
 }
 
-static void handler_exit(void) {
+static void handler_exit(void)
+{
     char *p = malloc(10);
     check_collect();
     free(realloc(p, 50000));
@@ -48,7 +51,8 @@ struct node {
 };
 static struct node *list;
 
-static void list_build(void) {
+static void list_build(void)
+{
     for (unsigned i = list ? 500 : 0; i < 500; i++) {
         struct node *k = malloc(sizeof *k);
         k->next = list;
@@ -57,7 +61,8 @@ static void list_build(void) {
     }
 }
 
-static bool list_whole(void) {
+static bool list_whole(void)
+{
     unsigned i = 500;
     for (struct node *k = list; k; k = k->next)
         if (!check_pattern(k->bytes, sizeof k->bytes, sizeof k->bytes, --i))
@@ -65,14 +70,16 @@ static bool list_whole(void) {
     return i == 0;
 }
 
-static __attribute__((noinline)) void garbage_make(void) {
+static __attribute__((noinline)) void garbage_make(void)
+{
     for (int i = 0; i < 3000; i++)
         memset(check_hide(malloc(300)), 0, 300);
 }
 
 // Collects over garbage and a live list: whatever the circumstances, the list stays whole and the
 // cycle either ends or is given up and says so; `must` where nothing excuses giving up.
-static void collect_safely(const char *where, bool must) {
+static void collect_safely(const char *where, bool must)
+{
     struct salvage_stats before = {0}, after = {0};
     list_build();
     garbage_make();
@@ -83,10 +90,13 @@ static void collect_safely(const char *where, bool must) {
         salvage_stats(&after);
         CHECK(after.cycles + after.cycles_abandoned >= before.cycles + before.cycles_abandoned + 2,
               "%s: two collections, of which %llu are counted", where,
-              (unsigned long long)(after.cycles + after.cycles_abandoned - before.cycles - before.cycles_abandoned));
-        CHECK(!must || (after.cycles >= before.cycles + 2 && got >= 3000 * 300 / 2), "%s: %zu bytes reclaimed, %llu cycles abandoned",
-              where, got, (unsigned long long)(after.cycles_abandoned - before.cycles_abandoned));
-        CHECK(after.cycles > before.cycles || after.reclaimed == before.reclaimed, "%s: an abandoned cycle reclaims", where);
+              (unsigned long long)(after.cycles + after.cycles_abandoned - before.cycles -
+                                   before.cycles_abandoned));
+        CHECK(!must || (after.cycles >= before.cycles + 2 && got >= 3000 * 300 / 2),
+              "%s: %zu bytes reclaimed, %llu cycles abandoned", where, got,
+              (unsigned long long)(after.cycles_abandoned - before.cycles_abandoned));
+        CHECK(after.cycles > before.cycles || after.reclaimed == before.reclaimed,
+              "%s: an abandoned cycle reclaims", where);
     }
     garbage_make();
     CHECK(list_whole(), "%s: a live list is damaged", where);
@@ -96,14 +106,19 @@ static void collect_safely(const char *where, bool must) {
 
 // ---- cases in a process of their own --------------------------------------------------------------
 
-static void case_plain(void) { collect_safely("nothing special", true); }
+static void case_plain(void)
+{
+    collect_safely("nothing special", true);
+}
 
-static void case_closed(void) {
+static void case_closed(void)
+{
     closefrom(3);
     collect_safely("descriptors closed", false);
 }
 
-static void case_closed_later(void) {
+static void case_closed_later(void)
+{
     collect_safely("before descriptors are closed", true);
     closefrom(3);
     collect_safely("descriptors closed after a collection", false);
@@ -112,7 +127,8 @@ static void case_closed_later(void) {
 }
 
 // Other files under every number the library may hold: it must notice, and never close or use them.
-static void case_replaced(void) {
+static void case_replaced(void)
+{
     struct stat null, now;
     static bool mine[4096];
     int fd = open("/dev/null", O_RDWR);
@@ -126,45 +142,55 @@ static void case_replaced(void) {
     CHECK(lost == 0, "%d of the program's descriptors are gone or changed", lost);
 }
 
-static void chroot_empty(void) {
+static void chroot_empty(void)
+{
     char path[] = "/tmp/salvage-guest-XXXXXX";
     // removed as soon as it is the root: nothing can be in it, and nothing is left behind
-    CHECK(mkdtemp(path) && !chdir(path) && !rmdir(path) && !chroot("."), "chroot: %s", strerror(errno));
+    CHECK(mkdtemp(path) && !chdir(path) && !rmdir(path) && !chroot("."), "chroot: %s",
+          strerror(errno));
 }
 
-static void case_chroot(void) {
+static void case_chroot(void)
+{
     chroot_empty();
     collect_safely("in an empty root", false);
 }
 
-static void case_chroot_later(void) {
+static void case_chroot_later(void)
+{
     collect_safely("before chroot", true);
     chroot_empty();
     collect_safely("in an empty root after a collection", false);
 }
 
-static void case_setuid(void) {
+static void case_setuid(void)
+{
     CHECK(setgid(65534) == 0 && setuid(65534) == 0, "setuid: %s", strerror(errno));
     collect_safely("as nobody", false);
 }
 
-static void case_setuid_later(void) {
+static void case_setuid_later(void)
+{
     collect_safely("before setuid", true);
     CHECK(setgid(65534) == 0 && setuid(65534) == 0, "setuid: %s", strerror(errno));
     collect_safely("as nobody after a collection", false);
 }
 
-static void case_undumpable(void) {
-    CHECK(setgid(65534) == 0 && setuid(65534) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0, "prctl: %s", strerror(errno));
+static void case_undumpable(void)
+{
+    CHECK(setgid(65534) == 0 && setuid(65534) == 0 && prctl(PR_SET_DUMPABLE, 0) == 0, "prctl: %s",
+          strerror(errno));
     collect_safely("undumpable", false);
 }
 
-static void *thread_run(void *arg) {
+static void *thread_run(void *arg)
+{
     collect_safely("in a thread", true);
     return arg;
 }
 
-static void case_daemon(void) { // what daemons do, one after the other
+static void case_daemon(void)
+{ // what daemons do, one after the other
     chroot_empty();
     closefrom(3);
     CHECK(setgid(65534) == 0 && setuid(65534) == 0, "setuid: %s", strerror(errno));
@@ -177,7 +203,8 @@ static void case_daemon(void) { // what daemons do, one after the other
     CHECK(check_wait(pid) == 0, "a child after chroot, closefrom and setuid");
 }
 
-static void case_thread(void) {
+static void case_thread(void)
+{
     pthread_t t;
     pthread_create(&t, NULL, thread_run, NULL);
     pthread_join(t, NULL);
@@ -185,7 +212,8 @@ static void case_thread(void) {
 
 static volatile sig_atomic_t ticks, tick_bad;
 
-static void tick(int sig) {
+static void tick(int sig)
+{
     int saved = errno;
     (void)sig;
     for (size_t n = 16; n < 100000; n *= 3) {
@@ -199,7 +227,8 @@ static void tick(int sig) {
 }
 
 // Handlers that allocate while main computes, in its own code; glibc's malloc allows as much.
-static void case_signal(void) {
+static void case_signal(void)
+{
     struct itimerval every = {{0, 500}, {0, 500}}, never = {{0, 0}, {0, 0}};
     struct sigaction sa = {.sa_handler = tick};
     sigaction(SIGALRM, &sa, NULL);
@@ -214,7 +243,8 @@ static void case_signal(void) {
     CHECK(list_whole(), "malloc in a signal handler damages a list");
 }
 
-static void case_exit(void) {
+static void case_exit(void)
+{
     CHECK(early && !strcmp(early, "before main"), "a block from a constructor is lost");
     atexit(handler_exit);
     check_collect();
@@ -245,7 +275,8 @@ static const struct {
 
 // ---- what the program finds at its start ----------------------------------------------------------
 
-static void print_start(void) {
+static void print_start(void)
+{
     sigset_t set;
     char text[4096], *line;
     sigprocmask(SIG_BLOCK, NULL, &set);
@@ -268,14 +299,16 @@ static void print_start(void) {
     close(fd);
     if ((line = strstr(text, "Threads:")))
         dprintf(STDOUT_FILENO, "\n%.10s", line);
-    dprintf(STDOUT_FILENO, "\nalarm %u umask %o dumpable %d\n", alarm(0), umask(0), prctl(PR_GET_DUMPABLE));
+    dprintf(STDOUT_FILENO, "\nalarm %u umask %o dumpable %d\n", alarm(0), umask(0),
+            prctl(PR_GET_DUMPABLE));
     for (char **e = environ; *e; e++)
         if (strncmp(*e, "LD_PRELOAD=", 11) && strncmp(*e, "SALVAGE=", 8))
             dprintf(STDOUT_FILENO, "%s\n", *e);
 }
 
 // The environment with entries put in front and LD_PRELOAD and SALVAGE as told (NULL: without).
-static char **environment(const char *preload, const char *options) {
+static char **environment(const char *preload, const char *options)
+{
     static char *v[1000], a[4200], b[4200];
     size_t n = 0;
     if (preload)
@@ -289,32 +322,53 @@ static char **environment(const char *preload, const char *options) {
     return v;
 }
 
-static int again(const char *mode, const char *preload, const char *options, char *text, size_t size) {
+static int again(const char *mode, const char *preload, const char *options, char *text,
+                 size_t size)
+{
     char *argv[] = {self, (char *)(uintptr_t)mode, NULL};
     return check_spawn(argv, environment(preload, options), text, size);
 }
 
 static char with[32768], without[32768];
 
-static void starts(const char *preload) {
+static void starts(const char *preload)
+{
     CHECK(again("--start", NULL, NULL, without, sizeof without) == 0, "the plain run");
     CHECK(again("--start", preload, NULL, with, sizeof with) == 0, "the run with the library");
-    CHECK(!strcmp(with, without), "the program starts with\n%s\nwithout the library with\n%s", with, without);
+    CHECK(!strcmp(with, without), "the program starts with\n%s\nwithout the library with\n%s", with,
+          without);
 }
 
-static void silent(const char *preload) {
-    static const char *const good[] = {
-        "", "mode=collect", "mode=off", "gcpercent=10", "gcpercent=off", "gcpercent=10000", "memlimit=100M", "memlimit=off",
-        "memlimit=2G", "memlimit=4096K", "gctrace=0", "barrier=stw", "barrier=auto", "workers=0", "workers=auto", "workers=64",
-        "stress=0", "checkmark=1", "clobber=1", "align=1", "align=8", "tagbits=16", "period=0", "period=120", "roots=all",
-        "roots=data+stacks+mmap", "mode=collect,gcpercent=200,checkmark=0"};
+static void silent(const char *preload)
+{
+    static const char *const good[] = {"",
+                                       "mode=collect",
+                                       "mode=off",
+                                       "gcpercent=10",
+                                       "gcpercent=off",
+                                       "gcpercent=10000",
+                                       "gctrace=0",
+                                       "barrier=stw",
+                                       "barrier=auto",
+                                       "stress=0",
+                                       "checkmark=1",
+                                       "clobber=1",
+                                       "align=1",
+                                       "align=8",
+                                       "tagbits=16",
+                                       "period=0",
+                                       "period=120",
+                                       "roots=all",
+                                       "roots=data+stacks+mmap",
+                                       "mode=collect,gcpercent=200,checkmark=0"};
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
         int status = again("--work", preload, good[i], with, sizeof with);
         CHECK(status == 0 && !*with, "SALVAGE=%s isn't silent: %s", good[i], with);
     }
 }
 
-static unsigned lines_count(const char *text, const char *word) {
+static unsigned lines_count(const char *text, const char *word)
+{
     unsigned n = 0;
     for (const char *line = text; line && *line; line = strchr(line, '\n'), line += line ? 1 : 0) {
         const char *end = strchr(line, '\n'), *hit = strstr(line, word);
@@ -323,23 +377,39 @@ static unsigned lines_count(const char *text, const char *word) {
     return n;
 }
 
-static void bad_options(const char *preload) {
+static void bad_options(const char *preload)
+{
     static const struct {
         const char *options, *key;
-    } bad[] = {{"foo=1", "foo"}, {"gcpercent=abc", "gcpercent"}, {"gcpercent=9", "gcpercent"}, {"gcpercent=10001", "gcpercent"},
-               {"gcpercent=", "gcpercent"}, {"gcpercent", "gcpercent"}, {"mode=everything", "mode"}, {"memlimit=1X", "memlimit"},
-               {"memlimit=99999999999999999999G", "memlimit"}, {"gctrace=3", "gctrace"}, {"barrier=wall", "barrier"},
-               {"workers=65", "workers"}, {"workers=-1", "workers"}, {"stress=often", "stress"}, {"checkmark=2", "checkmark"},
-               {"clobber=y", "clobber"}, {"align=4", "align"}, {"tagbits=17", "tagbits"}, {"period=soon", "period"},
+    } bad[] = {{"foo=1", "foo"},
+               {"gcpercent=abc", "gcpercent"},
+               {"gcpercent=9", "gcpercent"},
+               {"gcpercent=10001", "gcpercent"},
+               {"gcpercent=", "gcpercent"},
+               {"gcpercent", "gcpercent"},
+               {"mode=everything", "mode"},
+               {"memlimit=1X", "memlimit"},
+               {"memlimit=99999999999999999999G", "memlimit"},
+               {"gctrace=3", "gctrace"},
+               {"barrier=wall", "barrier"},
+               {"workers=65", "workers"},
+               {"workers=-1", "workers"},
+               {"stress=often", "stress"},
+               {"checkmark=2", "checkmark"},
+               {"clobber=y", "clobber"},
+               {"align=4", "align"},
+               {"tagbits=17", "tagbits"},
+               {"period=soon", "period"},
                {"roots=trees", "roots"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         int status = again("--work", preload, bad[i].options, with, sizeof with);
         CHECK(status == 0, "SALVAGE=%s: status %#x", bad[i].options, status);
-        CHECK(lines_count(with, "") == 1 && lines_count(with, bad[i].key) == 1, "SALVAGE=%s: not one line naming %s: %s",
-              bad[i].options, bad[i].key, with);
+        CHECK(lines_count(with, "") == 1 && lines_count(with, bad[i].key) == 1,
+              "SALVAGE=%s: not one line naming %s: %s", bad[i].options, bad[i].key, with);
     }
     int status = again("--work", preload, "foo=1,checkmark=1,gcpercent=abc", with, sizeof with);
-    CHECK(status == 0 && lines_count(with, "") == 2 && lines_count(with, "foo") == 1 && lines_count(with, "gcpercent") == 1,
+    CHECK(status == 0 && lines_count(with, "") == 2 && lines_count(with, "foo") == 1 &&
+              lines_count(with, "gcpercent") == 1,
           "two bad options: status %#x: %s", status, with);
     // The key counts as unknown even though it begins, or ends, like a known one.
     again("--work", preload, "gcpercents=100,xmode=off", with, sizeof with);
@@ -362,7 +432,8 @@ static const char source[] = "#include <stdlib.h>\n"
                              "    free(calloc(1, 100000));\n"
                              "}\n";
 
-static void constructors(const char *preload) {
+static void constructors(const char *preload)
+{
     char folder[] = "/tmp/salvage-guest-XXXXXX", file[64], library[64], command[256], both[8400];
     if (!CHECK(mkdtemp(folder), "mkdtemp"))
         return;
@@ -371,10 +442,13 @@ static void constructors(const char *preload) {
     FILE *f = fopen(file, "w");
     fputs(source, f);
     fclose(f);
-    snprintf(command, sizeof command, "env -u LD_PRELOAD cc -D_GNU_SOURCE -shared -fPIC -fno-builtin -o %s %s", library, file);
+    snprintf(command, sizeof command,
+             "env -u LD_PRELOAD cc -D_GNU_SOURCE -shared -fPIC -fno-builtin -o %s %s", library,
+             file);
     if (CHECK(system(command) == 0, "the test's library can't be compiled")) {
         for (int order = 0; order < 2; order++) {
-            snprintf(both, sizeof both, "%s:%s", order ? preload : library, order ? library : preload);
+            snprintf(both, sizeof both, "%s:%s", order ? preload : library,
+                     order ? library : preload);
             int status = again("--work", both, NULL, with, sizeof with);
             CHECK(status == 0 && !*with, "LD_PRELOAD=%s: status %#x: %s", both, status, with);
         }
@@ -386,7 +460,8 @@ static void constructors(const char *preload) {
     unlink(file), unlink(library), rmdir(folder);
 }
 
-static void work(void) {
+static void work(void)
+{
     void *p[1000];
     for (int round = 0; round < 20; round++) {
         for (size_t i = 0; i < 1000; i++)
@@ -397,7 +472,8 @@ static void work(void) {
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (argc > 1 && !strcmp(argv[1], "--start")) {
         print_start();
         return 0;
@@ -424,7 +500,8 @@ int main(int argc, char **argv) {
         const char *options = getenv("SALVAGE");
         int status = again(cases[i].name, preload ? kept : NULL, options, with, sizeof with);
         char text[48];
-        CHECK(status == 0 && !*with, "case %s: %s: %s", cases[i].name, check_status(status, text), with);
+        CHECK(status == 0 && !*with, "case %s: %s: %s", cases[i].name, check_status(status, text),
+              with);
         check_case(cases[i].name, cases[i].fn, 60);
     }
     constructors(kept);

@@ -11,21 +11,24 @@
 
 static char self[4096];
 
-static void limit(int resource, rlim_t n) {
+static void limit(int resource, rlim_t n)
+{
     struct rlimit r = {n, n};
     CHECK(setrlimit(resource, &r) == 0, "setrlimit(%d): %s", resource, strerror(errno));
 }
 
 // Allocates blocks of `size` until none is left or `most` bytes are there; every page is written.
 // Returns the bytes that were had and frees them all; the failing call must say ENOMEM.
-static size_t take(size_t size, size_t most) {
+static size_t take(size_t size, size_t most)
+{
     void **head = NULL;
     size_t got = 0;
     errno = 0;
     while (got < most) {
         void **p = malloc(size);
         if (!p) {
-            CHECK(errno == ENOMEM, "malloc(%zu) is NULL after %zu MiB: errno %d", size, got >> 20, errno);
+            CHECK(errno == ENOMEM, "malloc(%zu) is NULL after %zu MiB: errno %d", size, got >> 20,
+                  errno);
             break;
         }
         for (size_t i = 0; i < size; i += 4096)
@@ -42,7 +45,8 @@ static size_t take(size_t size, size_t most) {
     return got;
 }
 
-static void case_address_space(void) {
+static void case_address_space(void)
+{
     static const size_t sizes[] = {1 << 20, 1000, 30000, 64, 5 << 20};
     for (size_t round = 0; round < 2; round++) {
         for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
@@ -55,20 +59,24 @@ static void case_address_space(void) {
     char *p = malloc(1 << 20);
     check_fill(p, 1 << 20, 4);
     errno = 0;
-    CHECK(!realloc(check_hide(p), (size_t)300 << 20) && errno == ENOMEM, "realloc: errno %d", errno);
+    CHECK(!realloc(check_hide(p), (size_t)300 << 20) && errno == ENOMEM, "realloc: errno %d",
+          errno);
     CHECK(check_pattern(p, 1 << 20, 1 << 20, 4), "a realloc that failed changed the block");
     errno = 0;
     CHECK(!calloc(check_hide((size_t)300), 1 << 20) && errno == ENOMEM, "calloc: errno %d", errno);
     errno = 0;
-    CHECK(!memalign(1 << 20, check_hide((size_t)300 << 20)) && errno == ENOMEM, "memalign: errno %d", errno);
+    CHECK(!memalign(1 << 20, check_hide((size_t)300 << 20)) && errno == ENOMEM,
+          "memalign: errno %d", errno);
     void *out = p;
-    CHECK(posix_memalign(&out, 4096, check_hide((size_t)300 << 20)) == ENOMEM && out == p, "posix_memalign");
+    CHECK(posix_memalign(&out, 4096, check_hide((size_t)300 << 20)) == ENOMEM && out == p,
+          "posix_memalign");
     check_collect();
     CHECK(check_pattern(p, 1 << 20, 1 << 20, 4), "a collection short of memory lost a block");
     free(p);
 }
 
-static void *thread_run(void *arg) {
+static void *thread_run(void *arg)
+{
     void *p[100];
     for (size_t i = 0; i < 100; i++)
         p[i] = malloc(i * 100);
@@ -77,7 +85,8 @@ static void *thread_run(void *arg) {
     return arg;
 }
 
-static void case_address_space_threads(void) {
+static void case_address_space_threads(void)
+{
     for (int i = 0; i < 50; i++) {
         pthread_t t;
         pthread_attr_t attr;
@@ -90,7 +99,8 @@ static void case_address_space_threads(void) {
 }
 
 // Garbage that fills the space: a collector finds room before it gives up.
-static void case_address_space_garbage(void) {
+static void case_address_space_garbage(void)
+{
     if (!check_collecting())
         return;
     for (size_t i = 0; i < 2000; i++) {
@@ -101,22 +111,26 @@ static void case_address_space_garbage(void) {
     }
 }
 
-static void churn(void) {
+static void churn(void)
+{
     for (int i = 0; i < 20; i++) {
         take(777, 4 << 20);
         check_collect();
     }
 }
 
-static void case_processes(void) {
+static void case_processes(void)
+{
     pthread_t t;
     churn();
-    CHECK(pthread_create(&t, NULL, thread_run, NULL) == EAGAIN || geteuid() == 0, "the limit isn't in force");
+    CHECK(pthread_create(&t, NULL, thread_run, NULL) == EAGAIN || geteuid() == 0,
+          "the limit isn't in force");
     CHECK(fork() < 0 && errno == EAGAIN, "fork under the limit: errno %d", errno);
     churn();
 }
 
-static void case_descriptors(void) {
+static void case_descriptors(void)
+{
     int n = 0, fd[16];
     while (n < 16 && (fd[n] = open("/dev/null", O_RDONLY)) >= 0)
         n++;
@@ -127,7 +141,8 @@ static void case_descriptors(void) {
     churn();
 }
 
-static void case_stack(void) {
+static void case_stack(void)
+{
     struct salvage_stats before = {0}, after = {0};
     if (check_salvage())
         salvage_stats(&before);
@@ -142,7 +157,8 @@ static void case_stack(void) {
     }
 }
 
-static void case_later(void) { // the program lowers its own limit
+static void case_later(void)
+{ // the program lowers its own limit
     void *p = malloc(100000);
     check_fill(p, 100000, 2);
     limit(RLIMIT_AS, 64 << 20);
@@ -154,7 +170,8 @@ static void case_later(void) { // the program lowers its own limit
     free(p);
 }
 
-static void case_data(void) {
+static void case_data(void)
+{
     limit(RLIMIT_DATA, 100 << 20);
     size_t got = take(1 << 20, 256 << 20);
     CHECK(got >= (48u << 20) && got <= (100u << 20), "%zu MiB of 100", got >> 20);
@@ -184,7 +201,8 @@ static const struct {
 };
 #define CASES (sizeof cases / sizeof *cases)
 
-static void run(size_t i) {
+static void run(size_t i)
+{
     char text[48], out[8192];
     int fd[2];
     if (!CHECK(pipe(fd) == 0, "pipe"))
@@ -210,7 +228,8 @@ static void run(size_t i) {
     CHECK(status == 0 && !*out, "%s: %s: %s", cases[i].name, check_status(status, text), out);
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     for (size_t i = 0; argc > 1 && i < CASES; i++) {
         if (!strcmp(argv[1], cases[i].name)) {
             cases[i].fn();

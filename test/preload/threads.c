@@ -13,7 +13,8 @@
 extern int __cxa_thread_atexit_impl(void (*)(void *), void *, void *);
 extern void *__dso_handle;
 
-static void thread_make(pthread_t *t, void *(*fn)(void *), void *arg) {
+static void thread_make(pthread_t *t, void *(*fn)(void *), void *arg)
+{
     int rc = pthread_create(t, NULL, fn, arg);
     if (rc) {
         CHECK(false, "pthread_create: %s", strerror(rc));
@@ -23,7 +24,8 @@ static void thread_make(pthread_t *t, void *(*fn)(void *), void *arg) {
 
 // ---- many, short ----------------------------------------------------------------------------------
 
-static void *short_run(void *arg) {
+static void *short_run(void *arg)
+{
     void *p[100], *out = NULL;
     uint64_t state = (uintptr_t)arg * 77 + 1;
     for (int i = 0; i < 100; i++) {
@@ -37,7 +39,8 @@ static void *short_run(void *arg) {
     return out;
 }
 
-static void shorts(void) {
+static void shorts(void)
+{
     size_t warm = 0, count = check_stressed() ? 800 : 4000;
     for (size_t i = 0; i < count; i += 4) {
         pthread_t t[4];
@@ -52,7 +55,8 @@ static void shorts(void) {
             warm = check_rss();
     }
     size_t end = check_rss();
-    CHECK(end < warm + (8u << 20), "%zu short threads: %zu KiB more resident", count, (end - warm) >> 10);
+    CHECK(end < warm + (8u << 20), "%zu short threads: %zu KiB more resident", count,
+          (end - warm) >> 10);
 }
 
 // ---- after the destructors ------------------------------------------------------------------------
@@ -65,7 +69,8 @@ struct held {
     char *text;
 };
 
-static struct held *held_make(int rounds) {
+static struct held *held_make(int rounds)
+{
     struct held *h = malloc(sizeof *h);
     h->rounds = rounds;
     h->text = strdup("held by a key");
@@ -73,7 +78,8 @@ static struct held *held_make(int rounds) {
 }
 
 // Arms its key again until three rounds are done, with blocks that the earlier rounds allocated.
-static void held_end(void *arg) {
+static void held_end(void *arg)
+{
     struct held *h = arg;
     CHECK(!strcmp(h->text, "held by a key"), "a key's block changed: %.20s", h->text);
     atomic_fetch_add(&destroyed, 1);
@@ -87,7 +93,8 @@ static void held_end(void *arg) {
     free(h);
 }
 
-static void late_end(void *arg) {
+static void late_end(void *arg)
+{
     char **p = arg;
     CHECK(!strcmp(*p, "late"), "a thread_local's block changed: %.20s", *p);
     free(*p);
@@ -96,7 +103,8 @@ static void late_end(void *arg) {
     atomic_fetch_add(&destroyed, 1);
 }
 
-static void *held_run(void *arg) {
+static void *held_run(void *arg)
+{
     (void)arg;
     pthread_setspecific(keys[36], held_make(3));
     char **p = malloc(sizeof *p);
@@ -105,7 +113,8 @@ static void *held_run(void *arg) {
     return NULL;
 }
 
-static void destructors(void) {
+static void destructors(void)
+{
     enum { THREADS = 200 };
     for (int i = 0; i < 40; i++)
         pthread_key_create(&keys[i], i == 36 ? held_end : NULL);
@@ -118,7 +127,8 @@ static void destructors(void) {
         for (int k = 0; k < 8; k++)
             pthread_join(t[k], NULL);
     }
-    CHECK(atomic_load(&destroyed) == THREADS * 4, "%u destructors of %d ran", atomic_load(&destroyed), THREADS * 4);
+    CHECK(atomic_load(&destroyed) == THREADS * 4, "%u destructors of %d ran",
+          atomic_load(&destroyed), THREADS * 4);
     for (int i = 0; i < 40; i++)
         pthread_key_delete(keys[i]);
 }
@@ -126,25 +136,29 @@ static void destructors(void) {
 // A key made after the library's own is destroyed after it: the thread has no cache any more.
 static pthread_key_t churn_key;
 
-static void churn_end(void *arg) {
+static void churn_end(void *arg)
+{
     size_t rounds = (size_t)arg;
     void *p[64];
     for (int i = 0; i < 64; i++)
         p[i] = malloc((size_t)i * 100), check_fill(p[i], (size_t)i * 100, 1);
     for (int i = 0; i < 64; i++) {
-        CHECK(check_pattern(p[i], (size_t)i * 100, (size_t)i * 100, 1), "allocation in a destructor is shared");
+        CHECK(check_pattern(p[i], (size_t)i * 100, (size_t)i * 100, 1),
+              "allocation in a destructor is shared");
         free(p[i]);
     }
     if (rounds > 1)
         pthread_setspecific(churn_key, (void *)(rounds - 1));
 }
 
-static void *churn_run(void *arg) {
+static void *churn_run(void *arg)
+{
     pthread_setspecific(churn_key, (void *)4);
     return arg; // no allocation of its own before
 }
 
-static void destructors_bare(void) {
+static void destructors_bare(void)
+{
     pthread_key_create(&churn_key, churn_end);
     size_t warm = 0;
     for (int i = 0; i < 1000; i++) {
@@ -154,7 +168,8 @@ static void destructors_bare(void) {
         if (i == 100)
             warm = check_rss();
     }
-    CHECK(check_rss() < warm + (8u << 20), "blocks of ending threads stay: %zu KiB", (check_rss() - warm) >> 10);
+    CHECK(check_rss() < warm + (8u << 20), "blocks of ending threads stay: %zu KiB",
+          (check_rss() - warm) >> 10);
     pthread_key_delete(churn_key);
 }
 
@@ -166,21 +181,27 @@ static struct {
     sem_t full, empty;
 } ring;
 
-static size_t ring_size(size_t i) { return i % 97 ? (i * 37) % 700 : 50000; }
+static size_t ring_size(size_t i)
+{
+    return i % 97 ? (i * 37) % 700 : 50000;
+}
 
-static void *ring_take(void *arg) {
+static void *ring_take(void *arg)
+{
     size_t count = (size_t)arg;
     for (size_t i = 0; i < count; i++) {
         sem_wait(&ring.full);
         void *p = atomic_load_explicit(&ring.slot[i % RING], memory_order_acquire);
-        CHECK(check_pattern(p, ring_size(i), ring_size(i), (unsigned)i), "block %zu changed on its way", i);
+        CHECK(check_pattern(p, ring_size(i), ring_size(i), (unsigned)i),
+              "block %zu changed on its way", i);
         free(p);
         sem_post(&ring.empty);
     }
     return NULL;
 }
 
-static void across(void) {
+static void across(void)
+{
     size_t count = check_stressed() ? 30000 : 600000, warm = 0;
     pthread_t t;
     sem_init(&ring.full, 0, 0), sem_init(&ring.empty, 0, RING);
@@ -196,21 +217,24 @@ static void across(void) {
             warm = check_rss();
     }
     pthread_join(t, NULL);
-    CHECK(check_rss() < warm + (32u << 20), "producer and consumer: %zu MiB more", (check_rss() - warm) >> 20);
+    CHECK(check_rss() < warm + (32u << 20), "producer and consumer: %zu MiB more",
+          (check_rss() - warm) >> 20);
 }
 
 // ---- detached, cancelled, without main ------------------------------------------------------------
 
 static sem_t ended;
 
-static void *detached_run(void *arg) {
+static void *detached_run(void *arg)
+{
     free(strdup("detached"));
     free(arg);
     sem_post(&ended);
     return NULL;
 }
 
-static void detached(void) {
+static void detached(void)
+{
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -233,13 +257,15 @@ static void detached(void) {
 }
 
 static _Atomic unsigned cleaned;
-static void cleanup(void *p) {
+static void cleanup(void *p)
+{
     free(p);
     free(malloc(1000));
     atomic_fetch_add(&cleaned, 1);
 }
 
-static void *cancel_run(void *arg) {
+static void *cancel_run(void *arg)
+{
     sem_t *ready = arg;
     void *p = malloc(500);
     pthread_cleanup_push(cleanup, p);
@@ -254,7 +280,8 @@ static void *cancel_run(void *arg) {
     return NULL;
 }
 
-static void cancelled(void) {
+static void cancelled(void)
+{
     enum { THREADS = 100 };
     for (int i = 0; i < THREADS; i++) {
         pthread_t t;
@@ -270,12 +297,14 @@ static void cancelled(void) {
         pthread_join(t, &out);
         CHECK(out == PTHREAD_CANCELED, "a cancelled thread returned %p", out);
     }
-    CHECK(atomic_load(&cleaned) == THREADS, "%u clean-ups of %d ran", atomic_load(&cleaned), THREADS);
+    CHECK(atomic_load(&cleaned) == THREADS, "%u clean-ups of %d ran", atomic_load(&cleaned),
+          THREADS);
 }
 
 static pthread_t main_thread;
 
-static void *last_run(void *arg) {
+static void *last_run(void *arg)
+{
     char *text = arg;
     pthread_join(main_thread, NULL);
     for (int i = 0; i < 20000; i++)
@@ -287,21 +316,24 @@ static void *last_run(void *arg) {
     _exit(atomic_load(&check_failed) ? 1 : 0);
 }
 
-static void main_ends(void) {
+static void main_ends(void)
+{
     pthread_t t;
     main_thread = pthread_self();
     thread_make(&t, last_run, strdup("main's own block"));
     pthread_exit(NULL);
 }
 
-static void *last_exit(void *arg) {
+static void *last_exit(void *arg)
+{
     (void)arg;
     pthread_join(main_thread, NULL);
     check_collect();
     exit(0);
 }
 
-static void main_ends_exit(void) {
+static void main_ends_exit(void)
+{
     pthread_t t;
     main_thread = pthread_self();
     thread_make(&t, last_exit, NULL);
@@ -310,7 +342,8 @@ static void main_ends_exit(void) {
 
 // ---- stacks of the program's own ------------------------------------------------------------------
 
-static void *stack_run(void *arg) {
+static void *stack_run(void *arg)
+{
     char *own = strdup("held by this stack alone");
     pthread_barrier_t *b = arg;
     __asm__ volatile("" : "+m"(own));
@@ -321,12 +354,14 @@ static void *stack_run(void *arg) {
     return NULL;
 }
 
-static void stacks_given(void) {
+static void stacks_given(void)
+{
     enum { SIZE = 128 << 10 };
     for (int i = 0; i < 20; i++) {
         bool mapped = i & 1;
-        void *stack = mapped ? mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
-                             : aligned_alloc(4096, SIZE);
+        void *stack =
+            mapped ? mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+                   : aligned_alloc(4096, SIZE);
         pthread_attr_t attr;
         pthread_barrier_t b;
         pthread_t t;
@@ -358,7 +393,8 @@ static _Atomic bool stopping;
 
 // A list that is rebuilt all the time and must always be whole; half of what is unlinked is freed, the
 // other half dropped for the collector.
-static void *mutator_run(void *arg) {
+static void *mutator_run(void *arg)
+{
     struct node *head = NULL;
     size_t length = 0, made = 0, rounds = (size_t)arg;
     uint64_t state = (uintptr_t)&state;
@@ -373,7 +409,8 @@ static void *mutator_run(void *arg) {
         size_t expected = made;
         for (struct node *k = head; k; k = k->next) {
             expected--;
-            if (!CHECK(k->value == expected && check_pattern(k->pad, k->size, k->size, (unsigned)k->value),
+            if (!CHECK(k->value == expected &&
+                           check_pattern(k->pad, k->size, k->size, (unsigned)k->value),
                        "node %zu of a live list is lost", expected))
                 return NULL;
         }
@@ -393,7 +430,8 @@ static void *mutator_run(void *arg) {
     return NULL;
 }
 
-static void collections(void) {
+static void collections(void)
+{
     enum { THREADS = 6 };
     pthread_t t[THREADS];
     size_t cycles = check_stressed() ? 20 : 60;
@@ -407,7 +445,8 @@ static void collections(void) {
         pthread_join(t[i], NULL);
 }
 
-int main(void) {
+int main(void)
+{
     shorts();
     destructors();
     destructors_bare();
