@@ -60,7 +60,7 @@ static bool aligned(const void *p, size_t to)
     return ((uintptr_t)p & (to - 1)) == 0;
 }
 
-// ---- sizes ----------------------------------------------------------------------------------------
+// ---- sizes -------------------------------------------------------------------------------------
 
 #define SIZES 40001
 static void *blocks[SIZES];
@@ -137,7 +137,7 @@ static void sizes_usable(void)
         a.free(p[i]);
 }
 
-// ---- realloc --------------------------------------------------------------------------------------
+// ---- realloc -----------------------------------------------------------------------------------
 
 static const size_t resizes[] = {
     1,       8,        15,       16,       17,    24,     32,     33,     48,      100,
@@ -244,7 +244,7 @@ static void realloc_edges(void)
     }
 }
 
-// ---- failures and errno ---------------------------------------------------------------------------
+// ---- failures and errno ------------------------------------------------------------------------
 
 static void failures(void)
 {
@@ -309,7 +309,7 @@ static void errno_kept(void)
     }
 }
 
-// ---- zeroes ---------------------------------------------------------------------------------------
+// ---- zeroes ------------------------------------------------------------------------------------
 
 static void zeroes_after(size_t n, int count)
 {
@@ -362,7 +362,7 @@ static void zeroes(void)
     }
 }
 
-// ---- alignment of the odd functions -------------------------------------------------------------
+// ---- alignment of the odd functions ------------------------------------------------------------
 
 static void alignment_odd(void)
 {
@@ -405,7 +405,7 @@ static void alignment_odd(void)
     a.free(v), a.free(pv), a.free(p0), a.free(p2);
 }
 
-// ---- other names ----------------------------------------------------------------------------------
+// ---- other names -------------------------------------------------------------------------------
 
 static void names_libc(void)
 {
@@ -493,7 +493,7 @@ static void names_cxx(void)
     }
 }
 
-// ---- what mallinfo and its kin say ---------------------------------------------------------------
+// ---- what mallinfo and its kin say -------------------------------------------------------------
 
 static void stats_child(void)
 {
@@ -556,7 +556,7 @@ static void reports(void)
     }
 }
 
-// ---- the model ------------------------------------------------------------------------------------
+// ---- the model ---------------------------------------------------------------------------------
 
 #define MODEL_SLOTS 20000
 static struct slot {
@@ -569,7 +569,7 @@ static struct slot {
 static size_t model_size(uint64_t r)
 {
     unsigned shift = (unsigned)(r % 64);
-    size_t top = shift < 40 ? 256 : shift < 58 ? 4096 : shift < 63 ? 65536 : 400000;
+    size_t top = shift < 48 ? 256 : shift < 62 ? 4096 : shift < 63 ? 65536 : 400000;
     return (r >> 8) % top;
 }
 
@@ -635,7 +635,7 @@ static void model_step(struct slot *s, uint64_t *state)
 static void *model_run(void *arg)
 {
     uint64_t state = (uintptr_t)arg;
-    size_t steps = check_stressed() ? 40000 : 600000;
+    size_t steps = check_stressed() ? 40000 : 400000;
     for (size_t i = 0; i < steps; i++) {
         struct slot *s = &model[check_random(&state) % MODEL_SLOTS];
         if (atomic_exchange_explicit(&s->busy, true, memory_order_acquire))

@@ -1,9 +1,10 @@
 // What the programs of test/preload share: counting, cases in forked children, expected deaths,
 // patterns in memory. One header and no library, so that a test is one file with one compile line.
 //
-// CHECK counts one passed or failed check and prints the failed ones. In a case run by check_case (a
-// forked child) the checks of the case count as one, in the parent. Nothing here allocates, or takes a
-// lock of stdio's, on its way to a verdict: messages are made on the stack and go out by write.
+// CHECK counts one passed or failed check and prints the failed ones. In a case run by check_case
+// (a forked child) the checks of the case count as one, in the parent. Nothing here allocates, or
+// takes a lock of stdio's, on its way to a verdict: messages are made on the stack and go out by
+// write.
 #ifndef CHECK_H
 #define CHECK_H
 
@@ -140,7 +141,8 @@ static CHECK_UNUSED int check_wait(pid_t pid)
 }
 
 // Runs fn in a forked child that has `seconds` to finish; passes when no check in it failed and it
-// returned. Standard streams are flushed first, so that the child can't write the parent's text again.
+// returned. Standard streams are flushed first, so that the child can't write the parent's text
+// again.
 static CHECK_UNUSED bool check_case(const char *name, void (*fn)(void), unsigned seconds)
 {
     fflush(NULL);
@@ -157,7 +159,8 @@ static CHECK_UNUSED bool check_case(const char *name, void (*fn)(void), unsigned
     return CHECK(pid > 0 && status == 0, "case %s: %s", name, check_status(status, text));
 }
 
-// Runs argv[0] with `environment`; returns the wait status, and what it wrote to both streams in text.
+// Runs argv[0] with `environment`; returns the wait status, and what it wrote to both streams in
+// text.
 static CHECK_UNUSED int check_spawn(char *const *argv, char *const *environment, char *text,
                                     size_t size)
 {
@@ -191,9 +194,9 @@ static CHECK_UNUSED void *check_dying(const void *p)
     return check_hide(same);
 }
 
-// Runs fn in a forked child, which must die of SIGABRT after one line on stderr that holds `expected`
-// and, when fn named one by check_dying, the address. Indented lines, and lines that start with #, are
-// a stack and don't count. Returns whether it did.
+// Runs fn in a forked child, which must die of SIGABRT after one line on stderr that holds
+// `expected` and, when fn named one by check_dying, the address. Indented lines, lines that start
+// with #, and those of backtrace_symbols_fd are a stack and don't count. Returns whether it did.
 static CHECK_UNUSED bool check_death(const char *name, void (*fn)(void), const char *expected)
 {
     int fd[2];
@@ -226,7 +229,8 @@ static CHECK_UNUSED bool check_death(const char *name, void (*fn)(void), const c
     unsigned lines = 0;
     char *save = NULL, *first = NULL;
     for (char *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-        if (*line == ' ' || *line == '\t' || *line == '#')
+        if (*line == ' ' || *line == '\t' || *line == '#' ||
+            (strstr(line, "[0x") && line[strlen(line) - 1] == ']'))
             continue;
         if (lines++ == 0)
             first = line;
@@ -239,7 +243,7 @@ static CHECK_UNUSED bool check_death(const char *name, void (*fn)(void), const c
                  address, first);
 }
 
-// ---- patterns -----------------------------------------------------------------------------------
+// ---- patterns ----------------------------------------------------------------------------------
 
 // A step that makes the work on a block bounded: every byte up to 64 KiB, then one in ever more.
 static CHECK_UNUSED size_t check_step(size_t n)
@@ -252,8 +256,8 @@ static CHECK_UNUSED unsigned char check_byte(size_t i, unsigned seed)
     return (unsigned char)((i * 167) ^ (i >> 8) ^ (i >> 16) ^ seed);
 }
 
-// Fills p[0..n) for check_pattern: all of a small block; of a large one its first and last 256 bytes
-// and some between.
+// Fills p[0..n) for check_pattern: all of a small block; of a large one its first and last 256
+// bytes and some between.
 static CHECK_UNUSED void check_fill(void *p, size_t n, unsigned seed)
 {
     volatile unsigned char *b = p;

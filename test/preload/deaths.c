@@ -1,10 +1,10 @@
 // SALVAGE: mode=collect
 // SALVAGE: mode=off
 // SALVAGE: clobber=1,checkmark=1
-// Misuse that must be fatal: a second free, a free or realloc of a pointer into an object, of a stack,
-// a global, unmapped memory or a mapping of the program's. Each in a forked child, which must die of
-// SIGABRT after one line that names the kind and the address. And what looks like misuse but isn't
-// must not die. On plain glibc, whose words differ, only the latter runs.
+// Misuse that must be fatal: a second free, a free or realloc of a pointer into an object, of a
+// stack, a global, unmapped memory or a mapping of the program's. Each in a forked child, which
+// must die of SIGABRT after one line that names the kind and the address. And what looks like
+// misuse but isn't must not die. On plain glibc, whose words differ, only the latter runs.
 #include "check.h"
 
 #include <pthread.h>
@@ -16,7 +16,7 @@ static const size_t sizes[] = {0,    1,    16,   17,    40,    48,      64,     
 static size_t size; // of the block that the case is about
 static int offset;  // into it
 
-// ---- second frees ---------------------------------------------------------------------------------
+// ---- second frees ------------------------------------------------------------------------------
 
 static void twice(void)
 {
@@ -62,7 +62,8 @@ static void twice_many(void)
     twice_between(4000);
 }
 
-// Thousands of operations between; none asks for the block's own size, which might hand it out again.
+// Thousands of operations between; none asks for the block's own size, which might hand it out
+// again.
 static void twice_later(void)
 {
     void *p = malloc(size);
@@ -150,7 +151,7 @@ static void twice_zero_realloc(void)
     free(check_dying(old));
 }
 
-// ---- pointers into objects ------------------------------------------------------------------------
+// ---- pointers into objects ---------------------------------------------------------------------
 
 static void interior_free(void)
 {
@@ -176,7 +177,7 @@ static void interior_thread(void)
     in_thread(interior_run, malloc(size));
 }
 
-// ---- pointers that no malloc gave -----------------------------------------------------------------
+// ---- pointers that no malloc gave --------------------------------------------------------------
 
 static char global[4096] = "initialised";
 static char global_bss[4096];
@@ -296,7 +297,7 @@ static void mapping_none(void)
     misuse(map(1 << 20, PROT_NONE, MAP_PRIVATE) + 4096 + 16);
 }
 
-// ---- what only looks like misuse ------------------------------------------------------------------
+// ---- what only looks like misuse ---------------------------------------------------------------
 
 // A program may copy what a freed block holds into a live one: that one can still be freed.
 static void legal_copied(void)
@@ -428,7 +429,8 @@ static void deaths_outside(void)
         "a shared mapping", "a read-only mapping", "an unreadable mapping"};
     kind("mapping", COUNT(maps), maps, map_names);
     realloc_too = 0;
-    // Thread-local memory of the main thread lies in a mapping that ld.so made: any kind's word will do.
+    // Thread-local memory of the main thread lies in a mapping that ld.so made: any kind's word
+    // will do.
     check_death("free of main's thread-local memory", tls_main, "");
 }
 

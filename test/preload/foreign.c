@@ -1,7 +1,8 @@
 // Pointers that another malloc gave: of a second libc (dlmopen), and of a library loaded with
-// RTLD_DEEPBIND. The library must recognise the first, leave them alone and count them, and must keep
-// the second from ever splitting the program between two mallocs. The test's own library is compiled
-// here, into a temporary folder. What frees foreign pointers is skipped on plain glibc, which aborts.
+// RTLD_DEEPBIND. The library must recognise the first, leave them alone and count them, and must
+// keep the second from ever splitting the program between two mallocs. The test's own library is
+// compiled here, into a temporary folder. What frees foreign pointers is skipped on plain glibc,
+// which aborts.
 #include "check.h"
 
 #include <dlfcn.h>
@@ -55,7 +56,7 @@ static uint64_t foreign_count(void)
     return s.foreign;
 }
 
-// ---- the second libc ------------------------------------------------------------------------------
+// ---- the second libc ---------------------------------------------------------------------------
 
 static void *(*second_malloc)(size_t);
 static void (*second_free)(void *);
@@ -137,7 +138,7 @@ static void second_libc(const char *path)
     CHECK(foreign_count() >= before + 2, "strings of another namespace aren't counted");
 }
 
-// ---- RTLD_DEEPBIND --------------------------------------------------------------------------------
+// ---- RTLD_DEEPBIND -----------------------------------------------------------------------------
 
 static void deepbind(const char *path)
 {

@@ -1,15 +1,16 @@
-// fork, and what is built on it. The hard part first: forks while one thread is inside getdelim on a
-// stream, one in fflush(NULL), one in malloc and free, and at every tenth fork one in a collection;
-// that is where mallocs whose locks a forking thread must own hang (they take their lock before
-// stdio's, a reader takes stdio's before theirs). Each child allocates, collects, frees and exits. A
-// watchdog makes a hang a failure. The number of forks is the first argument (500).
+// fork, and what is built on it. The hard part first: forks while one thread is inside getdelim on
+// a stream, one in fflush(NULL), one in malloc and free, and at every tenth fork one in a
+// collection; that is where mallocs whose locks a forking thread must own hang (they take their
+// lock before stdio's, a reader takes stdio's before theirs). Each child allocates, collects,
+// frees and exits. A watchdog makes a hang a failure. The number of forks is the first argument
+// (500).
 #include "check.h"
 
 #include <pthread.h>
 #include <semaphore.h>
 #include <spawn.h>
 
-// ---- a heap to look at after a fork ---------------------------------------------------------------
+// ---- a heap to look at after a fork ------------------------------------------------------------
 
 struct node {
     struct node *next;
@@ -44,7 +45,8 @@ static void *child_thread(void *arg)
     return strdup("from a thread of the child");
 }
 
-// What a child does: allocates over all sizes, collects, looks at what it inherited; true when all is well.
+// What a child does: allocates over all sizes, collects, looks at what it inherited; true when all
+// is well.
 static bool child_works(bool threads)
 {
     void *p[200];
@@ -68,15 +70,15 @@ static bool child_works(bool threads)
     return list_whole();
 }
 
-// ---- forks among busy threads -------------------------------------------------------------------
+// ---- forks among busy threads ------------------------------------------------------------------
 
 static _Atomic bool stopping;
 static _Atomic unsigned forks;
 static sem_t collect_now;
 static char lines_path[] = "/tmp/salvage-fork-XXXXXX";
 
-// Keeps some hundred lines, short and very long ones, so that its allocations are not all served by a
-// cache of the thread's: the lock that matters is the one behind it.
+// Keeps some hundred lines, short and very long ones, so that its allocations are not all served
+// by a cache of the thread's: the lock that matters is the one behind it.
 static void *reader_run(void *arg)
 {
     FILE *f = arg;
@@ -191,7 +193,7 @@ static void busy(unsigned count)
     fclose(f);
 }
 
-// ---- the rest of the family -----------------------------------------------------------------------
+// ---- the rest of the family --------------------------------------------------------------------
 
 static __attribute__((noinline)) void vfork_once(void)
 {

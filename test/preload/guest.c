@@ -1,9 +1,10 @@
-// Manners of a guest: what the program finds at its start is what it would find without the library
-// (descriptors, environment, errno, signal mask, one thread, silent streams); what it does to itself
-// later (closes every descriptor, changes its root or its user, becomes undumpable) leaves malloc
-// working and a collection safe; calls that come early, late or from signal handlers work; bad options
-// cost a line each and nothing else. Cases that need a fresh process run this program again with the
-// case's name; the plain run to compare with is the same program without the library.
+// Manners of a guest: what the program finds at its start is what it would find without the
+// library (descriptors, environment, errno, signal mask, one thread, silent streams); what it does
+// to itself later (closes every descriptor, changes its root or its user, becomes undumpable)
+// leaves malloc working and a collection safe; calls that come early, late or from signal handlers
+// work; bad options cost a line each and nothing else. Cases that need a fresh process run this
+// program again with the case's name; the plain run to compare with is the same program without
+// the library.
 #include "check.h"
 
 #include <dirent.h>
@@ -19,7 +20,7 @@
 static char self[4096];
 static int errno_first; // as the first constructor of the program finds it
 
-// ---- early and late -------------------------------------------------------------------------------
+// ---- early and late ----------------------------------------------------------------------------
 
 static char *early; // allocated before main, looked at in it, freed after it
 
@@ -43,7 +44,7 @@ static void handler_exit(void)
     free(realloc(p, 50000));
 }
 
-// ---- a heap to keep, and garbage ------------------------------------------------------------------
+// ---- a heap to keep, and garbage ---------------------------------------------------------------
 
 struct node {
     struct node *next;
@@ -104,7 +105,7 @@ static void collect_safely(const char *where, bool must)
         free(check_hide(malloc((size_t)i * 50)));
 }
 
-// ---- cases in a process of their own --------------------------------------------------------------
+// ---- cases in a process of their own -----------------------------------------------------------
 
 static void case_plain(void)
 {
@@ -273,7 +274,7 @@ static const struct {
 };
 #define CASES (sizeof cases / sizeof *cases)
 
-// ---- what the program finds at its start ----------------------------------------------------------
+// ---- what the program finds at its start -------------------------------------------------------
 
 static void print_start(void)
 {
@@ -416,7 +417,7 @@ static void bad_options(const char *preload)
     CHECK(lines_count(with, "") == 2, "keys that only resemble known ones: %s", with);
 }
 
-// ---- libraries that allocate in their constructors ------------------------------------------------
+// ---- libraries that allocate in their constructors ---------------------------------------------
 
 static const char source[] = "#include <stdlib.h>\n"
                              "#include <string.h>\n"

@@ -1,8 +1,9 @@
 // Under AT_SECURE (a set-user-id program) the library must ignore its options: whoever runs the
-// program would otherwise make it write files and lines as its owner. ld.so ignores LD_PRELOAD there
-// but for libraries in its own folders, so the test links a copy of itself against the library, in a
-// temporary folder, makes that set-user-id root and runs it as nobody; the same copy without that bit
-// shows that the options would have had an effect. Skipped without root, compiler or library.
+// program would otherwise make it write files and lines as its owner. ld.so ignores LD_PRELOAD
+// there but for libraries in its own folders, so the test links a copy of itself against the
+// library, in a temporary folder, makes that set-user-id root and runs it as nobody; the same copy
+// without that bit shows that the options would have had an effect. Skipped without root, compiler
+// or library.
 #include "check.h"
 
 #include <dlfcn.h>

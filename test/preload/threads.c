@@ -1,9 +1,9 @@
 // SALVAGE: mode=collect
 // SALVAGE: stress=256,checkmark=1,clobber=1
 // Threads as a malloc meets them: thousands of short ones, blocks that cross from one to another,
-// allocation after a thread's destructors have run, cancellation, detached threads, a main thread that
-// ends before the others, and collections while others allocate. Progress is by joins, semaphores and
-// barriers, never by time.
+// allocation after a thread's destructors have run, cancellation, detached threads, a main thread
+// that ends before the others, and collections while others allocate. Progress is by joins,
+// semaphores and barriers, never by time.
 #include "check.h"
 
 #include <malloc.h>
@@ -22,7 +22,7 @@ static void thread_make(pthread_t *t, void *(*fn)(void *), void *arg)
     }
 }
 
-// ---- many, short ----------------------------------------------------------------------------------
+// ---- many, short -------------------------------------------------------------------------------
 
 static void *short_run(void *arg)
 {
@@ -59,7 +59,7 @@ static void shorts(void)
           (end - warm) >> 10);
 }
 
-// ---- after the destructors ------------------------------------------------------------------------
+// ---- after the destructors ---------------------------------------------------------------------
 
 static pthread_key_t keys[40];
 static _Atomic unsigned destroyed;
@@ -173,7 +173,7 @@ static void destructors_bare(void)
     pthread_key_delete(churn_key);
 }
 
-// ---- across threads -------------------------------------------------------------------------------
+// ---- across threads ----------------------------------------------------------------------------
 
 #define RING 1024
 static struct {
@@ -221,7 +221,7 @@ static void across(void)
           (check_rss() - warm) >> 20);
 }
 
-// ---- detached, cancelled, without main ------------------------------------------------------------
+// ---- detached, cancelled, without main ---------------------------------------------------------
 
 static sem_t ended;
 
@@ -340,7 +340,7 @@ static void main_ends_exit(void)
     pthread_exit(NULL);
 }
 
-// ---- stacks of the program's own ------------------------------------------------------------------
+// ---- stacks of the program's own ---------------------------------------------------------------
 
 static void *stack_run(void *arg)
 {
@@ -381,7 +381,7 @@ static void stacks_given(void)
     }
 }
 
-// ---- collections while others allocate ------------------------------------------------------------
+// ---- collections while others allocate ---------------------------------------------------------
 
 struct node {
     struct node *next;
@@ -391,8 +391,8 @@ struct node {
 
 static _Atomic bool stopping;
 
-// A list that is rebuilt all the time and must always be whole; half of what is unlinked is freed, the
-// other half dropped for the collector.
+// A list that is rebuilt all the time and must always be whole; half of what is unlinked is freed,
+// the other half dropped for the collector.
 static void *mutator_run(void *arg)
 {
     struct node *head = NULL;
