@@ -32,6 +32,7 @@
 #define WITNESS_SIZE 4242
 #define WITNESS_SKIP 77
 #define WITNESS_KEPT 78 // passed, but the witness outlived its last pointer
+#define WITNESS_NONE SIZE_MAX // the case makes its own objects and ends well by returning from `hold`
 #define WITNESS_HANG 120 // seconds until a case counts as hung
 
 #define witness_noinline __attribute__((noinline, noclone, unused))
@@ -233,12 +234,16 @@ struct place {
     const char *name;
     void (*hold)(void); // plants the only pointer to `witness`
     void (*drop)(void); // takes it away; NULL: there is no way to
-    size_t size;        // of the witness; 0: WITNESS_SIZE
+    size_t size;        // of the witness; 0: WITNESS_SIZE; WITNESS_NONE: no witness
 };
 
 static witness_noinline int place_run(const struct place *p) {
     alarm(WITNESS_HANG);
     setvbuf(stdout, NULL, _IONBF, 0);
+    if (p->size == WITNESS_NONE) {
+        p->hold();
+        return 0;
+    }
     witness_make(&witness, p->size ? p->size : WITNESS_SIZE);
     p->hold();
     witness_collect(witness.size);
