@@ -26,6 +26,8 @@ static void targets_make(void) {
 static void targets_put(void) {
     for (size_t i = 0; i < MANY; i++)
         witness_put_of(&targets[i], (uintptr_t *)holder + i, 0);
+    for (size_t i = 0; i < MANY; i++)
+        witness_weigh(&targets[i]);
 }
 
 static int targets_alive(void) {
