@@ -16,7 +16,8 @@ static ucontext_t outer, inner;
 static uintptr_t stack_inverted;
 static bool stack_mapped;
 
-static witness_noinline void *stack_take(bool mapped) {
+static witness_noinline void *stack_take(bool mapped)
+{
     void *p = mapped ? mmap(NULL, STACK, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
                      : malloc(STACK);
     WITNESS_NEED(p != NULL && p != MAP_FAILED, "no stack");
@@ -25,14 +26,16 @@ static witness_noinline void *stack_take(bool mapped) {
     return p;
 }
 
-static void stack_give(void) {
+static void stack_give(void)
+{
     if (stack_mapped)
         munmap((void *)~stack_inverted, STACK);
     else
         free((void *)~stack_inverted);
 }
 
-static witness_noinline void context_make(ucontext_t *uc, void (*fn)(void), bool mapped) {
+static witness_noinline void context_make(ucontext_t *uc, void (*fn)(void), bool mapped)
+{
     getcontext(uc);
     uc->uc_stack.ss_sp = stack_take(mapped);
     uc->uc_stack.ss_size = STACK;
@@ -42,22 +45,31 @@ static witness_noinline void context_make(ucontext_t *uc, void (*fn)(void), bool
 
 // ---- left: the context is in a global, its stack is not running --------------------------------
 
-static void left_fn(void) {
+static void left_fn(void)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     swapcontext(&inner, &outer);
     word = 0;
 }
 
-static void left_hold(bool mapped) {
+static void left_hold(bool mapped)
+{
     context_make(&inner, left_fn, mapped);
     swapcontext(&outer, &inner);
 }
 
-static void left_malloc_hold(void) { left_hold(false); }
-static void left_mmap_hold(void) { left_hold(true); }
+static void left_malloc_hold(void)
+{
+    left_hold(false);
+}
+static void left_mmap_hold(void)
+{
+    left_hold(true);
+}
 
-static void left_drop(void) {
+static void left_drop(void)
+{
     swapcontext(&outer, &inner);
     memset(&inner, 0, sizeof inner);
     memset(&outer, 0, sizeof outer);
@@ -69,7 +81,10 @@ static void left_drop(void) {
 static ucontext_t *inner_heap;
 uintptr_t spin_inverted __attribute__((visibility("hidden")));
 void context_leave(void);
-void __attribute__((visibility("hidden"))) context_leave(void) { swapcontext(inner_heap, &outer); }
+void __attribute__((visibility("hidden"))) context_leave(void)
+{
+    swapcontext(inner_heap, &outer);
+}
 
 void leave_with_rbx(void);
 __asm__(".text\nleave_with_rbx:\n\t"
@@ -81,14 +96,16 @@ __asm__(".text\nleave_with_rbx:\n\t"
         "pop %rbx\n\t"
         "ret\n");
 
-static void register_hold(void) {
+static void register_hold(void)
+{
     inner_heap = calloc(1, sizeof *inner_heap);
     spin_inverted = witness.inverted;
     context_make(inner_heap, leave_with_rbx, false);
     swapcontext(&outer, inner_heap);
 }
 
-static void register_drop(void) {
+static void register_drop(void)
+{
     swapcontext(&outer, inner_heap);
     free(inner_heap);
     inner_heap = NULL;
@@ -101,13 +118,15 @@ static void register_drop(void) {
 static uint64_t argument_seen;
 
 static void argument_fn(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t e, uint64_t f,
-                        uint64_t g, uint64_t h) {
+                        uint64_t g, uint64_t h)
+{
     argument_seen = a == ~witness.inverted || h == ~witness.inverted;
     (void)b, (void)c, (void)d, (void)e, (void)f, (void)g;
 }
 
 // makecontext hands on the whole of each argument's register on x86-64, as coroutine libraries rely on.
-static witness_noinline void argument_make(bool on_stack) {
+static witness_noinline void argument_make(bool on_stack)
+{
     void *fn = (void *)(uintptr_t)argument_fn;
     getcontext(&inner);
     inner.uc_stack.ss_sp = stack_take(on_stack);
@@ -118,10 +137,17 @@ static witness_noinline void argument_make(bool on_stack) {
                 on_stack ? p : 8);
 }
 
-static void argument_first_hold(void) { argument_make(false); }
-static void argument_last_hold(void) { argument_make(true); }
+static void argument_first_hold(void)
+{
+    argument_make(false);
+}
+static void argument_last_hold(void)
+{
+    argument_make(true);
+}
 
-static void argument_drop(void) {
+static void argument_drop(void)
+{
     swapcontext(&outer, &inner);
     WITNESS_NEED(argument_seen == 1, "makecontext lost the argument");
     memset(&inner, 0, sizeof inner);
@@ -136,7 +162,8 @@ static bool running_spins, running_mapped;
 static _Atomic bool running_stop;
 
 // From here on nothing but SP points into the new stack.
-static void running_wait(void) {
+static void running_wait(void)
+{
     memset(&other, 0, sizeof other);
     if (!running_spins) {
         parked_read();
@@ -147,7 +174,8 @@ static void running_wait(void) {
         __builtin_ia32_pause();
 }
 
-static void running_fn(void) {
+static void running_fn(void)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -156,9 +184,13 @@ static void running_fn(void) {
 }
 
 // The pointer is on the thread's own stack, which waits for the coroutine.
-static void outside_fn(void) { running_wait(); }
+static void outside_fn(void)
+{
+    running_wait();
+}
 
-static witness_noinline void running_make(void (*fn)(void)) {
+static witness_noinline void running_make(void (*fn)(void))
+{
     getcontext(&other);
     other.uc_stack.ss_sp = stack_take(running_mapped);
     other.uc_stack.ss_size = STACK;
@@ -167,16 +199,21 @@ static witness_noinline void running_make(void (*fn)(void)) {
     other.uc_stack.ss_sp = NULL;
 }
 
-static witness_noinline void running_enter(void) { swapcontext(&mine, &other); }
+static witness_noinline void running_enter(void)
+{
+    swapcontext(&mine, &other);
+}
 
-static void *running_thread(void *arg) {
+static void *running_thread(void *arg)
+{
     running_make(running_fn);
     witness_wipe();
     running_enter();
     return arg;
 }
 
-static void *outside_thread(void *arg) {
+static void *outside_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     running_make(outside_fn);
     witness_put(&word);
@@ -186,20 +223,40 @@ static void *outside_thread(void *arg) {
     return arg;
 }
 
-static void running_hold(void *(*fn)(void *), bool spins, bool mapped) {
+static void running_hold(void *(*fn)(void *), bool spins, bool mapped)
+{
     running_spins = spins;
     running_mapped = mapped;
     parked_start(fn, NULL);
 }
 
-static void running_malloc_hold(void) { running_hold(running_thread, false, false); }
-static void running_mmap_hold(void) { running_hold(running_thread, false, true); }
-static void running_malloc_spin_hold(void) { running_hold(running_thread, true, false); }
-static void running_mmap_spin_hold(void) { running_hold(running_thread, true, true); }
-static void outside_malloc_hold(void) { running_hold(outside_thread, false, false); }
-static void outside_mmap_hold(void) { running_hold(outside_thread, true, true); }
+static void running_malloc_hold(void)
+{
+    running_hold(running_thread, false, false);
+}
+static void running_mmap_hold(void)
+{
+    running_hold(running_thread, false, true);
+}
+static void running_malloc_spin_hold(void)
+{
+    running_hold(running_thread, true, false);
+}
+static void running_mmap_spin_hold(void)
+{
+    running_hold(running_thread, true, true);
+}
+static void outside_malloc_hold(void)
+{
+    running_hold(outside_thread, false, false);
+}
+static void outside_mmap_hold(void)
+{
+    running_hold(outside_thread, true, true);
+}
 
-static void running_drop(void) {
+static void running_drop(void)
+{
     atomic_store_explicit(&running_stop, true, memory_order_relaxed);
     parked_end();
     stack_give();
@@ -207,7 +264,8 @@ static void running_drop(void) {
 
 // ---- the collecting thread itself is on a coroutine stack ---------------------------------------
 
-static void collecting_fn(void) {
+static void collecting_fn(void)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_collect(witness.size);
@@ -217,7 +275,8 @@ static void collecting_fn(void) {
 
 static uintptr_t collected_word;
 
-static void collecting_hold(bool mapped) {
+static void collecting_hold(bool mapped)
+{
     context_make(&inner, collecting_fn, mapped);
     swapcontext(&outer, &inner);
     witness_put(&collected_word);
@@ -226,14 +285,27 @@ static void collecting_hold(bool mapped) {
     stack_give();
 }
 
-static void collecting_malloc_hold(void) { collecting_hold(false); }
-static void collecting_mmap_hold(void) { collecting_hold(true); }
-static void collected_drop(void) { collected_word = 0; }
+static void collecting_malloc_hold(void)
+{
+    collecting_hold(false);
+}
+static void collecting_mmap_hold(void)
+{
+    collecting_hold(true);
+}
+static void collected_drop(void)
+{
+    collected_word = 0;
+}
 
 // The pointer is on main's own stack while main collects from a coroutine.
-static void elsewhere_fn(void) { witness_collect(witness.size); }
+static void elsewhere_fn(void)
+{
+    witness_collect(witness.size);
+}
 
-static void elsewhere_hold(void) {
+static void elsewhere_hold(void)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     context_make(&inner, elsewhere_fn, false);
@@ -264,6 +336,7 @@ static const struct place places[] = {
     {"own stack, collecting on a coroutine", elsewhere_hold, collected_drop, 0},
 };
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     return place_main(argc, argv, places, sizeof places / sizeof places[0], 30);
 }

@@ -38,37 +38,46 @@ struct waiter {
     _Atomic int result; // -1: waits still; else 0 or errno
 };
 
-static int reply(bool ok) { return ok ? 0 : errno ? errno : EPROTO; }
+static int reply(bool ok)
+{
+    return ok ? 0 : errno ? errno : EPROTO;
+}
 
 // ---- pipes -------------------------------------------------------------------------------------
 
-static void pipe_prepare(struct waiter *w) {
+static void pipe_prepare(struct waiter *w)
+{
     WITNESS_NEED(pipe2(w->fd, O_CLOEXEC) == 0, "pipe2");
 }
 
-static void pipe_feed(struct waiter *w) {
+static void pipe_feed(struct waiter *w)
+{
     WITNESS_NEED(write(w->fd[1], "answer!!", 8) == 8, "write");
 }
 
-static int read_block(struct waiter *w) {
+static int read_block(struct waiter *w)
+{
     char b[8];
     return reply(read(w->fd[0], b, 8) == 8 && memcmp(b, "answer!!", 8) == 0);
 }
 
-static int readv_block(struct waiter *w) {
+static int readv_block(struct waiter *w)
+{
     char b[8];
     struct iovec v[2] = {{b, 3}, {b + 3, 5}};
     return reply(readv(w->fd[0], v, 2) == 8 && memcmp(b, "answer!!", 8) == 0);
 }
 
-static int stdio_block(struct waiter *w) {
+static int stdio_block(struct waiter *w)
+{
     FILE *f = fdopen(w->fd[0], "r");
     char b[9];
     bool ok = f && fread(b, 1, 8, f) == 8 && memcmp(b, "answer!!", 8) == 0;
     return reply(ok && fclose(f) == 0);
 }
 
-static void full_prepare(struct waiter *w) {
+static void full_prepare(struct waiter *w)
+{
     pipe_prepare(w);
     fcntl(w->fd[1], F_SETFL, O_NONBLOCK);
     static const char block[4096];
@@ -77,109 +86,138 @@ static void full_prepare(struct waiter *w) {
     fcntl(w->fd[1], F_SETFL, 0);
 }
 
-static void full_drain(struct waiter *w) {
+static void full_drain(struct waiter *w)
+{
     char b[65536];
     WITNESS_NEED(read(w->fd[0], b, sizeof b) > 0, "read");
 }
 
-static int write_block(struct waiter *w) { return reply(write(w->fd[1], "x", 1) == 1); }
+static int write_block(struct waiter *w)
+{
+    return reply(write(w->fd[1], "x", 1) == 1);
+}
 
-static int writev_block(struct waiter *w) {
+static int writev_block(struct waiter *w)
+{
     struct iovec v = {w->path, 1};
     return reply(writev(w->fd[1], &v, 1) == 1);
 }
 
-static int splice_block(struct waiter *w) {
+static int splice_block(struct waiter *w)
+{
     int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
     ssize_t n = splice(w->fd[0], NULL, null, NULL, 8, 0);
     close(null);
     return reply(n == 8);
 }
 
-static void fifo_prepare(struct waiter *w) {
+static void fifo_prepare(struct waiter *w)
+{
     static int n;
     snprintf(w->path, sizeof w->path, "/tmp/waiter-%d-%d", getpid(), n++);
     WITNESS_NEED(mkfifo(w->path, 0600) == 0, "mkfifo");
 }
 
-static int fifo_block(struct waiter *w) { return reply(open(w->path, O_RDONLY | O_CLOEXEC) >= 0); }
+static int fifo_block(struct waiter *w)
+{
+    return reply(open(w->path, O_RDONLY | O_CLOEXEC) >= 0);
+}
 
-static void fifo_release(struct waiter *w) {
+static void fifo_release(struct waiter *w)
+{
     w->fd[1] = open(w->path, O_WRONLY | O_CLOEXEC);
     unlink(w->path);
 }
 
 // ---- sockets -----------------------------------------------------------------------------------
 
-static void socket_prepare(struct waiter *w) {
+static void socket_prepare(struct waiter *w)
+{
     WITNESS_NEED(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, w->fd) == 0, "socketpair");
 }
 
-static int recv_block(struct waiter *w) {
+static int recv_block(struct waiter *w)
+{
     char b[8];
     return reply(recv(w->fd[0], b, 8, 0) == 8);
 }
 
-static int recvfrom_block(struct waiter *w) {
+static int recvfrom_block(struct waiter *w)
+{
     char b[8];
     return reply(recvfrom(w->fd[0], b, 8, 0, NULL, NULL) == 8);
 }
 
-static int recvmsg_block(struct waiter *w) {
+static int recvmsg_block(struct waiter *w)
+{
     char b[8];
     struct iovec v = {b, 8};
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
     return reply(recvmsg(w->fd[0], &m, 0) == 8);
 }
 
-static void socket_full_prepare(struct waiter *w) {
+static void socket_full_prepare(struct waiter *w)
+{
     socket_prepare(w);
     static const char block[4096];
     while (send(w->fd[1], block, sizeof block, MSG_DONTWAIT) > 0)
         ;
 }
 
-static void socket_drain(struct waiter *w) {
+static void socket_drain(struct waiter *w)
+{
     char b[65536];
     while (recv(w->fd[0], b, sizeof b, MSG_DONTWAIT) > 0)
         ;
 }
 
-static int send_block(struct waiter *w) { return reply(send(w->fd[1], "x", 1, 0) == 1); }
+static int send_block(struct waiter *w)
+{
+    return reply(send(w->fd[1], "x", 1, 0) == 1);
+}
 
-static int sendmsg_block(struct waiter *w) {
+static int sendmsg_block(struct waiter *w)
+{
     struct iovec v = {w->path, 1};
     struct msghdr m = {.msg_iov = &v, .msg_iovlen = 1};
     return reply(sendmsg(w->fd[1], &m, 0) == 1);
 }
 
-static struct sockaddr_un listen_address(const struct waiter *w) {
+static struct sockaddr_un listen_address(const struct waiter *w)
+{
     struct sockaddr_un a = {.sun_family = AF_UNIX};
     snprintf(a.sun_path + 1, sizeof a.sun_path - 1, "waiter-%d-%p", getpid(), (const void *)w);
     return a;
 }
 
-static void listen_prepare(struct waiter *w) {
+static void listen_prepare(struct waiter *w)
+{
     struct sockaddr_un a = listen_address(w);
     w->fd[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     WITNESS_NEED(bind(w->fd[0], (struct sockaddr *)&a, sizeof a) == 0 && listen(w->fd[0], 0) == 0,
                  "listen: %s", strerror(errno));
 }
 
-static int accept_block(struct waiter *w) { return reply(accept(w->fd[0], NULL, NULL) >= 0); }
+static int accept_block(struct waiter *w)
+{
+    return reply(accept(w->fd[0], NULL, NULL) >= 0);
+}
 
-static int accept4_block(struct waiter *w) {
+static int accept4_block(struct waiter *w)
+{
     return reply(accept4(w->fd[0], NULL, NULL, SOCK_CLOEXEC) >= 0);
 }
 
-static void accept_release(struct waiter *w) {
+static void accept_release(struct waiter *w)
+{
     struct sockaddr_un a = listen_address(w);
     w->fd[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     WITNESS_NEED(connect(w->fd[1], (struct sockaddr *)&a, sizeof a) == 0, "connect");
 }
 
 // The backlog is full: connect waits.
-static void connect_prepare(struct waiter *w) {
+static void connect_prepare(struct waiter *w)
+{
     listen_prepare(w);
     struct sockaddr_un a = listen_address(w);
     for (int i = 0; i < 16; i++) {
@@ -190,49 +228,64 @@ static void connect_prepare(struct waiter *w) {
     WITNESS_NEED(false, "the backlog never fills");
 }
 
-static int connect_block(struct waiter *w) {
+static int connect_block(struct waiter *w)
+{
     struct sockaddr_un a = listen_address(w);
     w->fd[1] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
     return reply(connect(w->fd[1], (struct sockaddr *)&a, sizeof a) == 0);
 }
 
-static void connect_release(struct waiter *w) {
+static void connect_release(struct waiter *w)
+{
     WITNESS_NEED(accept(w->fd[0], NULL, NULL) >= 0, "accept");
 }
 
 // ---- other descriptors -------------------------------------------------------------------------
 
-static void event_prepare(struct waiter *w) { w->fd[0] = w->fd[1] = eventfd(0, EFD_CLOEXEC); }
+static void event_prepare(struct waiter *w)
+{
+    w->fd[0] = w->fd[1] = eventfd(0, EFD_CLOEXEC);
+}
 
-static int event_block(struct waiter *w) {
+static int event_block(struct waiter *w)
+{
     uint64_t n;
     return reply(read(w->fd[0], &n, 8) == 8);
 }
 
-static void timer_prepare(struct waiter *w) {
+static void timer_prepare(struct waiter *w)
+{
     w->fd[0] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 }
 
-static void timer_release(struct waiter *w) {
+static void timer_release(struct waiter *w)
+{
     struct itimerspec soon = {.it_value = {.tv_nsec = 1}};
     timerfd_settime(w->fd[0], 0, &soon, NULL);
 }
 
-static void inotify_prepare(struct waiter *w) {
+static void inotify_prepare(struct waiter *w)
+{
     w->fd[0] = inotify_init1(IN_CLOEXEC);
     snprintf(w->path, sizeof w->path, "/tmp/waiter-%d", getpid());
-    WITNESS_NEED(mkdir(w->path, 0700) == 0 && inotify_add_watch(w->fd[0], w->path, IN_DELETE_SELF) > 0,
+    WITNESS_NEED(mkdir(w->path, 0700) == 0 &&
+                     inotify_add_watch(w->fd[0], w->path, IN_DELETE_SELF) > 0,
                  "inotify");
 }
 
-static int inotify_block(struct waiter *w) {
+static int inotify_block(struct waiter *w)
+{
     char b[512];
     return reply(read(w->fd[0], b, sizeof b) > 0);
 }
 
-static void inotify_release(struct waiter *w) { rmdir(w->path); }
+static void inotify_release(struct waiter *w)
+{
+    rmdir(w->path);
+}
 
-static void lock_prepare(struct waiter *w) {
+static void lock_prepare(struct waiter *w)
+{
     snprintf(w->path, sizeof w->path, "/tmp/waiter-lock-%d", getpid());
     w->fd[0] = open(w->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     w->fd[1] = open(w->path, O_RDWR | O_CLOEXEC);
@@ -240,31 +293,42 @@ static void lock_prepare(struct waiter *w) {
     WITNESS_NEED(w->fd[1] >= 0, "open");
 }
 
-static void flock_prepare(struct waiter *w) {
+static void flock_prepare(struct waiter *w)
+{
     lock_prepare(w);
     flock(w->fd[0], LOCK_EX);
 }
 
-static int flock_block(struct waiter *w) { return reply(flock(w->fd[1], LOCK_EX) == 0); }
-static void flock_release(struct waiter *w) { flock(w->fd[0], LOCK_UN); }
+static int flock_block(struct waiter *w)
+{
+    return reply(flock(w->fd[1], LOCK_EX) == 0);
+}
+static void flock_release(struct waiter *w)
+{
+    flock(w->fd[0], LOCK_UN);
+}
 
-static void setlk_prepare(struct waiter *w) {
+static void setlk_prepare(struct waiter *w)
+{
     lock_prepare(w);
     struct flock l = {.l_type = F_WRLCK};
     fcntl(w->fd[0], F_OFD_SETLK, &l);
 }
 
-static int setlk_block(struct waiter *w) {
+static int setlk_block(struct waiter *w)
+{
     struct flock l = {.l_type = F_WRLCK};
     return reply(fcntl(w->fd[1], F_OFD_SETLKW, &l) == 0);
 }
 
-static void setlk_release(struct waiter *w) {
+static void setlk_release(struct waiter *w)
+{
     struct flock l = {.l_type = F_UNLCK};
     fcntl(w->fd[0], F_OFD_SETLK, &l);
 }
 
-static void queue_open(struct waiter *w) {
+static void queue_open(struct waiter *w)
+{
     static int n;
     char name[64];
     struct mq_attr attr = {.mq_maxmsg = 1, .mq_msgsize = 8};
@@ -274,28 +338,38 @@ static void queue_open(struct waiter *w) {
     WITNESS_NEED(w->fd[0] >= 0, "mq_open: %s", strerror(errno));
 }
 
-static int queue_receive(struct waiter *w) {
+static int queue_receive(struct waiter *w)
+{
     char b[8];
     return reply(mq_receive(w->fd[0], b, 8, NULL) == 1);
 }
 
-static void queue_feed(struct waiter *w) { mq_send(w->fd[0], "x", 1, 0); }
+static void queue_feed(struct waiter *w)
+{
+    mq_send(w->fd[0], "x", 1, 0);
+}
 
-static void queue_fill(struct waiter *w) {
+static void queue_fill(struct waiter *w)
+{
     queue_open(w);
     queue_feed(w);
 }
 
-static int queue_send(struct waiter *w) { return reply(mq_send(w->fd[0], "y", 1, 0) == 0); }
+static int queue_send(struct waiter *w)
+{
+    return reply(mq_send(w->fd[0], "y", 1, 0) == 0);
+}
 
-static void queue_drain(struct waiter *w) {
+static void queue_drain(struct waiter *w)
+{
     char b[8];
     mq_receive(w->fd[0], b, 8, NULL);
 }
 
 // ---- children ----------------------------------------------------------------------------------
 
-static void child_prepare(struct waiter *w) {
+static void child_prepare(struct waiter *w)
+{
     pipe_prepare(w);
     w->child = fork();
     if (w->child == 0) {
@@ -305,40 +379,52 @@ static void child_prepare(struct waiter *w) {
     }
 }
 
-static int waitpid_block(struct waiter *w) {
+static int waitpid_block(struct waiter *w)
+{
     int status = 0;
     return reply(waitpid(w->child, &status, 0) == w->child && WEXITSTATUS(status) == 5);
 }
 
-static int waitid_block(struct waiter *w) {
+static int waitid_block(struct waiter *w)
+{
     siginfo_t si;
     return reply(waitid(P_PID, (id_t)w->child, &si, WEXITED) == 0 && si.si_status == 5);
 }
 
 // ---- locks and conditions ----------------------------------------------------------------------
 
-static struct timespec far_time(void) {
+static struct timespec far_time(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_REALTIME, &t);
     t.tv_sec += 1000;
     return t;
 }
 
-static void mutex_prepare(struct waiter *w) {
+static void mutex_prepare(struct waiter *w)
+{
     pthread_mutex_init(&w->mutex, NULL);
     pthread_mutex_lock(&w->mutex);
 }
 
-static int mutex_block(struct waiter *w) { return pthread_mutex_lock(&w->mutex); }
+static int mutex_block(struct waiter *w)
+{
+    return pthread_mutex_lock(&w->mutex);
+}
 
-static int mutex_timed_block(struct waiter *w) {
+static int mutex_timed_block(struct waiter *w)
+{
     struct timespec t = far_time();
     return pthread_mutex_timedlock(&w->mutex, &t);
 }
 
-static void mutex_release(struct waiter *w) { pthread_mutex_unlock(&w->mutex); }
+static void mutex_release(struct waiter *w)
+{
+    pthread_mutex_unlock(&w->mutex);
+}
 
-static void pi_prepare(struct waiter *w) {
+static void pi_prepare(struct waiter *w)
+{
     pthread_mutexattr_t a;
     pthread_mutexattr_init(&a);
     pthread_mutexattr_setprotocol(&a, PTHREAD_PRIO_INHERIT);
@@ -346,12 +432,14 @@ static void pi_prepare(struct waiter *w) {
     pthread_mutex_lock(&w->mutex);
 }
 
-static void cond_prepare(struct waiter *w) {
+static void cond_prepare(struct waiter *w)
+{
     pthread_mutex_init(&w->mutex, NULL);
     pthread_cond_init(&w->cond, NULL);
 }
 
-static int cond_block(struct waiter *w) {
+static int cond_block(struct waiter *w)
+{
     int rc = 0;
     pthread_mutex_lock(&w->mutex);
     while (!w->go && rc == 0)
@@ -360,7 +448,8 @@ static int cond_block(struct waiter *w) {
     return rc;
 }
 
-static int cond_timed_block(struct waiter *w) {
+static int cond_timed_block(struct waiter *w)
+{
     int rc = 0;
     struct timespec t = far_time();
     pthread_mutex_lock(&w->mutex);
@@ -370,46 +459,76 @@ static int cond_timed_block(struct waiter *w) {
     return rc;
 }
 
-static void cond_release(struct waiter *w) {
+static void cond_release(struct waiter *w)
+{
     pthread_mutex_lock(&w->mutex);
     w->go = true;
     pthread_cond_signal(&w->cond);
     pthread_mutex_unlock(&w->mutex);
 }
 
-static void sem_prepare(struct waiter *w) { sem_init(&w->sem, 0, 0); }
-static int sem_block(struct waiter *w) { return reply(sem_wait(&w->sem) == 0); }
-static void sem_release(struct waiter *w) { sem_post(&w->sem); }
+static void sem_prepare(struct waiter *w)
+{
+    sem_init(&w->sem, 0, 0);
+}
+static int sem_block(struct waiter *w)
+{
+    return reply(sem_wait(&w->sem) == 0);
+}
+static void sem_release(struct waiter *w)
+{
+    sem_post(&w->sem);
+}
 
-static void rwlock_prepare(struct waiter *w) {
+static void rwlock_prepare(struct waiter *w)
+{
     pthread_rwlock_init(&w->rwlock, NULL);
     pthread_rwlock_wrlock(&w->rwlock);
 }
 
-static int rdlock_block(struct waiter *w) { return pthread_rwlock_rdlock(&w->rwlock); }
-static int wrlock_block(struct waiter *w) { return pthread_rwlock_wrlock(&w->rwlock); }
-static void rwlock_release(struct waiter *w) { pthread_rwlock_unlock(&w->rwlock); }
+static int rdlock_block(struct waiter *w)
+{
+    return pthread_rwlock_rdlock(&w->rwlock);
+}
+static int wrlock_block(struct waiter *w)
+{
+    return pthread_rwlock_wrlock(&w->rwlock);
+}
+static void rwlock_release(struct waiter *w)
+{
+    pthread_rwlock_unlock(&w->rwlock);
+}
 
-static void barrier_prepare(struct waiter *w) { pthread_barrier_init(&w->barrier, NULL, 2); }
+static void barrier_prepare(struct waiter *w)
+{
+    pthread_barrier_init(&w->barrier, NULL, 2);
+}
 
-static int barrier_block(struct waiter *w) {
+static int barrier_block(struct waiter *w)
+{
     int rc = pthread_barrier_wait(&w->barrier);
     return rc == PTHREAD_BARRIER_SERIAL_THREAD ? 0 : rc;
 }
 
-static void barrier_release(struct waiter *w) { pthread_barrier_wait(&w->barrier); }
+static void barrier_release(struct waiter *w)
+{
+    pthread_barrier_wait(&w->barrier);
+}
 
-static void *other_thread(void *arg) {
+static void *other_thread(void *arg)
+{
     struct waiter *w = arg;
     return sem_wait(&w->sem) == 0 ? arg : NULL;
 }
 
-static void join_prepare(struct waiter *w) {
+static void join_prepare(struct waiter *w)
+{
     sem_prepare(w);
     WITNESS_NEED(pthread_create(&w->other, NULL, other_thread, w) == 0, "pthread_create");
 }
 
-static int join_block(struct waiter *w) {
+static int join_block(struct waiter *w)
+{
     void *value = NULL;
     int rc = pthread_join(w->other, &value);
     return rc ? rc : value == w ? 0 : EINTR;
@@ -463,7 +582,8 @@ static const struct row {
 
 static struct waiter waiters[ROWS];
 
-static void *row_thread(void *arg) {
+static void *row_thread(void *arg)
+{
     struct waiter *w = arg;
     const struct row *r = &rows[w - waiters];
     atomic_store_explicit(&w->tid, gettid(), memory_order_seq_cst);
@@ -474,7 +594,8 @@ static void *row_thread(void *arg) {
 }
 
 // Waits until the thread sleeps in the kernel (or is through with its call already).
-static void row_await(struct waiter *w) {
+static void row_await(struct waiter *w)
+{
     char path[64], text[512];
     while (atomic_load_explicit(&w->tid, memory_order_seq_cst) == 0)
         sched_yield();
@@ -491,7 +612,8 @@ static void row_await(struct waiter *w) {
     }
 }
 
-static void rows_start(void) {
+static void rows_start(void)
+{
     for (size_t i = 0; i < ROWS; i++) {
         struct waiter *w = &waiters[i];
         w->result = -1;
@@ -502,7 +624,8 @@ static void rows_start(void) {
 }
 
 // How many rows came back early or with an error; says which.
-static int rows_end(void) {
+static int rows_end(void)
+{
     int failed = 0;
     for (size_t i = 0; i < ROWS; i++) {
         struct waiter *w = &waiters[i];
@@ -519,7 +642,8 @@ static int rows_end(void) {
     return failed;
 }
 
-int main(void) {
+int main(void)
+{
     if (salvage_collect == NULL) {
         printf("0 passed, 0 failed, 1 skipped\n");
         return 0;

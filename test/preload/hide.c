@@ -10,7 +10,8 @@
 
 static struct mover hider;
 
-static witness_noinline void hide_all(struct mover *m) {
+static witness_noinline void hide_all(struct mover *m)
+{
     for (unsigned from = 0; from < PLACES; from++) {
         for (unsigned to = 0; to < PLACES; to++) {
             for (unsigned kind = 0; kind < MOVES; kind++) {
@@ -25,7 +26,8 @@ static witness_noinline void hide_all(struct mover *m) {
 
 // The mover's frame, which holds PLACE_STACK. At least so many rounds, and until a hundred collections
 // have been made.
-static witness_noinline void hide_rounds(struct mover *m, unsigned long rounds) {
+static witness_noinline void hide_rounds(struct mover *m, unsigned long rounds)
+{
     static const size_t sizes[MOVER_OBJECTS] = {24, 64, 1024, 4242, 20000, 70000};
     uintptr_t stack[MOVER_OBJECTS][MOVER_WORDS] = {{0}};
     m->stack = stack;
@@ -42,7 +44,8 @@ static witness_noinline void hide_rounds(struct mover *m, unsigned long rounds) 
     }
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (salvage_collect == NULL) {
         printf("0 passed, 0 failed, 1 skipped\n");
         return 0;

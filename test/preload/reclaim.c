@@ -15,7 +15,8 @@
 #include <limits.h>
 
 // Everything dropped since the start of a case, counted by what the collector alone brought back.
-static uint64_t reclaimed_now(void) {
+static uint64_t reclaimed_now(void)
+{
     struct salvage_stats s;
     salvage_stats(&s);
     return s.reclaimed;
@@ -23,7 +24,8 @@ static uint64_t reclaimed_now(void) {
 
 static uint64_t reclaimed_before;
 
-static void reclaimed_start(void) {
+static void reclaimed_start(void)
+{
     witness_wipe();
     salvage_collect();
     salvage_collect();
@@ -31,7 +33,8 @@ static void reclaimed_start(void) {
 }
 
 // Two collections must bring back `percent` of `bytes`, all that was dropped since reclaimed_start.
-static void reclaimed_end(uint64_t bytes, unsigned percent) {
+static void reclaimed_end(uint64_t bytes, unsigned percent)
+{
     for (int i = 0; i < 2; i++) {
         witness_wipe();
         salvage_collect();
@@ -43,25 +46,40 @@ static void reclaimed_end(uint64_t bytes, unsigned percent) {
 
 // ---- small objects -----------------------------------------------------------------------------
 
-static witness_noinline void drop_small(size_t n, size_t size) {
+static witness_noinline void drop_small(size_t n, size_t size)
+{
     for (size_t i = 0; i < n; i++) {
         unsigned char *volatile p = malloc(size);
         memset(p, 0x11, size);
     }
 }
 
-static void small_case(size_t size) {
+static void small_case(size_t size)
+{
     reclaimed_start();
     drop_small(10000, size);
     reclaimed_end(10000 * size, 95);
 }
 
-static void small_16(void) { small_case(16); }
-static void small_48(void) { small_case(48); }
-static void small_64(void) { small_case(64); }
-static void small_1024(void) { small_case(1024); }
+static void small_16(void)
+{
+    small_case(16);
+}
+static void small_48(void)
+{
+    small_case(48);
+}
+static void small_64(void)
+{
+    small_case(64);
+}
+static void small_1024(void)
+{
+    small_case(1024);
+}
 
-static witness_noinline void drop_mixed(size_t *bytes) {
+static witness_noinline void drop_mixed(size_t *bytes)
+{
     unsigned x = 12345;
     for (int i = 0; i < 10000; i++) {
         x = x * 1664525 + 1013904223;
@@ -72,7 +90,8 @@ static witness_noinline void drop_mixed(size_t *bytes) {
     }
 }
 
-static void small_mixed(void) {
+static void small_mixed(void)
+{
     size_t bytes = 0;
     reclaimed_start();
     drop_mixed(&bytes);
@@ -80,7 +99,8 @@ static void small_mixed(void) {
 }
 
 // Every other one is freed by the program: free() and the collector must share them out exactly.
-static witness_noinline void drop_half(uint64_t *freed) {
+static witness_noinline void drop_half(uint64_t *freed)
+{
     struct salvage_stats a, b;
     salvage_stats(&a);
     for (int i = 0; i < 10000; i++) {
@@ -92,7 +112,8 @@ static witness_noinline void drop_half(uint64_t *freed) {
     *freed = b.freed - a.freed;
 }
 
-static void small_half_freed(void) {
+static void small_half_freed(void)
+{
     uint64_t freed = 0;
     reclaimed_start();
     drop_half(&freed);
@@ -103,7 +124,8 @@ static void small_half_freed(void) {
 }
 
 // What was handed out is live, was freed or was reclaimed; nothing is counted twice.
-static void identity(void) {
+static void identity(void)
+{
     struct salvage_stats s;
     static void *keep[1000];
     for (int round = 0; round < 20; round++) {
@@ -141,26 +163,30 @@ static void identity(void) {
 
 // ---- large objects -----------------------------------------------------------------------------
 
-static witness_noinline void drop_large(int n, size_t size) {
+static witness_noinline void drop_large(int n, size_t size)
+{
     for (int i = 0; i < n; i++) {
         unsigned char *volatile p = malloc(size);
         p[0] = p[size - 1] = 1;
     }
 }
 
-static void large_40k(void) {
+static void large_40k(void)
+{
     reclaimed_start();
     drop_large(500, 40000);
     reclaimed_end(500 * 40000, 95);
 }
 
-static void large_1m(void) {
+static void large_1m(void)
+{
     reclaimed_start();
     drop_large(50, 1 << 20);
     reclaimed_end((uint64_t)50 << 20, 90);
 }
 
-static witness_noinline void drop_grown(void) {
+static witness_noinline void drop_grown(void)
+{
     for (int i = 0; i < 20; i++) {
         char *volatile p = malloc(100);
         for (size_t size = 200; size <= 2 << 20; size *= 3)
@@ -169,14 +195,16 @@ static witness_noinline void drop_grown(void) {
     }
 }
 
-static void large_realloced(void) {
+static void large_realloced(void)
+{
     reclaimed_start();
     drop_grown();
     reclaimed_end((uint64_t)18 << 20, 90);
 }
 
 // A program that drops a MiB at a time stays small, collecting by itself.
-static void large_forever(void) {
+static void large_forever(void)
+{
     const char *options = getenv("SALVAGE");
     if (options && strstr(options, "gcpercent=off"))
         witness_skip("asks for collections by growth");
@@ -193,7 +221,8 @@ static void large_forever(void) {
 
 // ---- shapes ------------------------------------------------------------------------------------
 
-static witness_noinline void drop_cycles(void) {
+static witness_noinline void drop_cycles(void)
+{
     for (int i = 0; i < 5000; i++) {
         void **a = malloc(64), **b = malloc(96), **c = malloc(640);
         a[0] = b;
@@ -204,13 +233,15 @@ static witness_noinline void drop_cycles(void) {
     }
 }
 
-static void cycles(void) {
+static void cycles(void)
+{
     reclaimed_start();
     drop_cycles();
     reclaimed_end(5000 * 800, 95);
 }
 
-static witness_noinline void **list_make(size_t n) {
+static witness_noinline void **list_make(size_t n)
+{
     void **head = NULL;
     for (size_t i = 0; i < n; i++) {
         void **node = malloc(32);
@@ -223,7 +254,8 @@ static witness_noinline void **list_make(size_t n) {
 
 static void **list_head;
 
-static witness_noinline void list_check(size_t n) {
+static witness_noinline void list_check(size_t n)
+{
     size_t i = n;
     for (void **node = list_head; node; node = node[0]) {
         i--;
@@ -233,7 +265,8 @@ static witness_noinline void list_check(size_t n) {
 }
 
 // Depth is what overflows a marker that recurses.
-static void long_list(void) {
+static void long_list(void)
+{
     list_head = list_make(1000000);
     for (int i = 0; i < 2; i++) {
         witness_wipe();
@@ -249,7 +282,8 @@ static void long_list(void) {
 // One object of 64 MiB, every word of which is the only pointer to a small object.
 static uintptr_t *wide;
 
-static witness_noinline void wide_make(size_t n) {
+static witness_noinline void wide_make(size_t n)
+{
     wide = malloc(n * sizeof *wide);
     for (size_t i = 0; i < n; i += 16) {
         for (size_t j = 0; j < 16; j++)
@@ -261,14 +295,16 @@ static witness_noinline void wide_make(size_t n) {
     }
 }
 
-static witness_noinline void wide_check(size_t n) {
+static witness_noinline void wide_check(size_t n)
+{
     for (size_t i = 0; i < n; i += 16) {
         const uint64_t *p = (const uint64_t *)wide[i + i / 16 % 16];
         WITNESS_NEED(p[0] == ~i && p[1] == i * 3, "word %zu's object is wrong", i);
     }
 }
 
-static void wide_array(void) {
+static void wide_array(void)
+{
     size_t n = (64 << 20) / sizeof *wide;
     wide_make(n);
     for (int i = 0; i < 2; i++) {
@@ -289,7 +325,8 @@ struct tree {
 };
 static uintptr_t tree_root;
 
-static witness_noinline uintptr_t tree_make(uint64_t number, int depth) {
+static witness_noinline uintptr_t tree_make(uint64_t number, int depth)
+{
     struct tree *t = malloc(sizeof *t);
     t->number = number;
     t->left = depth ? tree_make(number * 2, depth - 1) : 0;
@@ -297,7 +334,8 @@ static witness_noinline uintptr_t tree_make(uint64_t number, int depth) {
     return (uintptr_t)t + 5;
 }
 
-static witness_noinline void tree_check(uintptr_t at, uint64_t number, int depth) {
+static witness_noinline void tree_check(uintptr_t at, uint64_t number, int depth)
+{
     const struct tree *t = (const struct tree *)(at - 5);
     WITNESS_NEED(t->number == number, "node %lu is %lu", (unsigned long)number,
                  (unsigned long)t->number);
@@ -307,7 +345,8 @@ static witness_noinline void tree_check(uintptr_t at, uint64_t number, int depth
     }
 }
 
-static void tree_kept(void) {
+static void tree_kept(void)
+{
     tree_root = tree_make(1, 17);
     for (int i = 0; i < 2; i++) {
         witness_wipe();
@@ -322,12 +361,14 @@ static void tree_kept(void) {
 
 // ---- threads and libraries ---------------------------------------------------------------------
 
-static void *drop_thread(void *arg) {
+static void *drop_thread(void *arg)
+{
     drop_small(1000, 128);
     return arg;
 }
 
-static void threads_dropped(void) {
+static void threads_dropped(void)
+{
     reclaimed_start();
     for (int round = 0; round < 4; round++) {
         pthread_t t[8];
@@ -343,15 +384,20 @@ static void threads_dropped(void) {
 // lost for good counts: the next thread's block starts with zeroes.
 static _Thread_local void *ended_tls[64];
 
-static void *ended_thread(void *arg) {
+static void *ended_thread(void *arg)
+{
     for (size_t i = 0; i < 64; i++)
         ended_tls[i] = malloc(10000);
     return arg;
 }
 
-static void *plain_thread(void *arg) { return arg; }
+static void *plain_thread(void *arg)
+{
+    return arg;
+}
 
-static void ended_threads(void) {
+static void ended_threads(void)
+{
     reclaimed_start();
     pthread_t t;
     for (int i = 0; i < 20; i++) {
@@ -364,19 +410,22 @@ static void ended_threads(void) {
 }
 
 // A dead thread's own stack is not a root, though glibc keeps it mapped.
-static witness_noinline void stack_fill(void) {
+static witness_noinline void stack_fill(void)
+{
     void *volatile held[512];
     for (size_t i = 0; i < 512; i++)
         held[i] = malloc(2048);
     __asm__ volatile("" ::"r"(held) : "memory");
 }
 
-static void *stack_thread(void *arg) {
+static void *stack_thread(void *arg)
+{
     stack_fill();
     return arg;
 }
 
-static void ended_stacks(void) {
+static void ended_stacks(void)
+{
     reclaimed_start();
     pthread_t t[8];
     for (int i = 0; i < 8; i++)
@@ -388,7 +437,8 @@ static void ended_stacks(void) {
 
 static void *library;
 
-static witness_noinline void library_fill(const char *path) {
+static witness_noinline void library_fill(const char *path)
+{
     library = dlopen(path, RTLD_NOW);
     WITNESS_NEED(library != NULL, "%s", dlerror());
     void **bss = dlsym(library, "holder_bss");
@@ -397,7 +447,8 @@ static witness_noinline void library_fill(const char *path) {
     *bss = chain;
 }
 
-static void closed_library(void) {
+static void closed_library(void)
+{
     char source[PATH_MAX], here[] = __FILE__, command[3 * PATH_MAX];
     char path[] = "/tmp/holder.XXXXXX";
     int fd = mkstemp(path);
@@ -419,16 +470,20 @@ static void closed_library(void) {
     reclaimed_end(1 << 20, 100);
 }
 
-#define TRIAL(name) {#name, name, NULL, WITNESS_NONE}
+#define TRIAL(name)                                                                                \
+    {                                                                                              \
+#name, name, NULL, WITNESS_NONE                                                            \
+    }
 
 static const struct place places[] = {
-    TRIAL(small_16),        TRIAL(small_48),    TRIAL(small_64),      TRIAL(small_1024),
-    TRIAL(small_mixed),     TRIAL(identity),    TRIAL(large_40k),     TRIAL(small_half_freed),
-    TRIAL(large_1m),        TRIAL(large_realloced), TRIAL(large_forever), TRIAL(cycles),
-    TRIAL(long_list),       TRIAL(wide_array),  TRIAL(tree_kept),     TRIAL(threads_dropped),
-    TRIAL(ended_threads),   TRIAL(ended_stacks), TRIAL(closed_library),
+    TRIAL(small_16),      TRIAL(small_48),        TRIAL(small_64),       TRIAL(small_1024),
+    TRIAL(small_mixed),   TRIAL(identity),        TRIAL(large_40k),      TRIAL(small_half_freed),
+    TRIAL(large_1m),      TRIAL(large_realloced), TRIAL(large_forever),  TRIAL(cycles),
+    TRIAL(long_list),     TRIAL(wide_array),      TRIAL(tree_kept),      TRIAL(threads_dropped),
+    TRIAL(ended_threads), TRIAL(ended_stacks),    TRIAL(closed_library),
 };
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     return place_main(argc, argv, places, sizeof places / sizeof places[0], 0);
 }

@@ -13,12 +13,14 @@ uintptr_t spin_inverted __attribute__((visibility("hidden")));
 
 static void (*spin_fn)(void);
 
-static void *spin_thread(void *arg) {
+static void *spin_thread(void *arg)
+{
     spin_fn();
     return arg;
 }
 
-static void spin_start(void (*fn)(void)) {
+static void spin_start(void (*fn)(void))
+{
     spin_fn = fn;
     spin_inverted = witness.inverted;
     WITNESS_NEED(pthread_create(&parked_thread, NULL, spin_thread, NULL) == 0, "pthread_create");
@@ -26,7 +28,8 @@ static void spin_start(void (*fn)(void)) {
         sched_yield();
 }
 
-static void spin_drop(void) {
+static void spin_drop(void)
+{
     __atomic_store_n(&spin_stop, 1, __ATOMIC_SEQ_CST);
     pthread_join(parked_thread, NULL);
 }
@@ -52,7 +55,8 @@ static void spin_drop(void) {
             "movq $0, " #lane "(%rsp)\n\t" SPIN_LOOP clear "\n\t"                                  \
             "add $136, %rsp\n\t"                                                                   \
             "ret\n");                                                                              \
-    static void vector_##name##_hold(void) {                                                       \
+    static void vector_##name##_hold(void)                                                         \
+    {                                                                                              \
         if (!__builtin_cpu_supports(need))                                                         \
             witness_skip(need);                                                                    \
         spin_start(vector_##name);                                                                 \
@@ -68,10 +72,10 @@ static void spin_drop(void) {
     VECTOR(zmm##n##_4, "vmovdqu64 (%rsp), %zmm" #n, "vzeroall", 32, "avx512f")                     \
     VECTOR(zmm##n##_7, "vmovdqu64 (%rsp), %zmm" #n, "vzeroall", 56, "avx512f")
 #define ZMM_HIGH(n)                                                                                \
-    VECTOR(zmm##n##_0, "vmovdqu64 (%rsp), %zmm" #n,                                                \
-           "vpxorq %zmm" #n ", %zmm" #n ", %zmm" #n, 0, "avx512f")                                 \
-    VECTOR(zmm##n##_7, "vmovdqu64 (%rsp), %zmm" #n,                                                \
-           "vpxorq %zmm" #n ", %zmm" #n ", %zmm" #n, 56, "avx512f")
+    VECTOR(zmm##n##_0, "vmovdqu64 (%rsp), %zmm" #n, "vpxorq %zmm" #n ", %zmm" #n ", %zmm" #n, 0,   \
+           "avx512f")                                                                              \
+    VECTOR(zmm##n##_7, "vmovdqu64 (%rsp), %zmm" #n, "vpxorq %zmm" #n ", %zmm" #n ", %zmm" #n, 56,  \
+           "avx512f")
 #define LOW(f) f(0) f(1) f(2) f(3) f(4) f(5) f(6) f(7) f(8) f(9) f(10) f(11) f(12) f(13) f(14) f(15)
 
 LOW(XMM)
@@ -95,6 +99,7 @@ static const struct place places[] = {
     LOW(XMM_PLACE) LOW(YMM_PLACE) LOW(ZMM_PLACE) ZMM_HIGH_PLACE(16) ZMM_HIGH_PLACE(17)
         ZMM_HIGH_PLACE(23) ZMM_HIGH_PLACE(30) ZMM_HIGH_PLACE(31) PLACE(mm3) PLACE(k5)};
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     return place_main(argc, argv, places, sizeof places / sizeof places[0], 20);
 }

@@ -30,37 +30,68 @@ static uintptr_t data_word = 1;
 static uintptr_t bss_word;
 uintptr_t global_word;
 
-static void data_hold(void) { witness_put(&data_word); }
-static void data_drop(void) { data_word = 1; }
-static void bss_hold(void) { witness_put(&bss_word); }
-static void bss_drop(void) { bss_word = 0; }
-static void global_hold(void) { witness_put(&global_word); }
-static void global_drop(void) { global_word = 0; }
+static void data_hold(void)
+{
+    witness_put(&data_word);
+}
+static void data_drop(void)
+{
+    data_word = 1;
+}
+static void bss_hold(void)
+{
+    witness_put(&bss_word);
+}
+static void bss_drop(void)
+{
+    bss_word = 0;
+}
+static void global_hold(void)
+{
+    witness_put(&global_word);
+}
+static void global_drop(void)
+{
+    global_word = 0;
+}
 
 // A page of .data that the program makes read-only after it wrote there.
 static _Alignas(PAGE) uintptr_t sealed[PAGE / sizeof(uintptr_t)] = {1};
 
-static void sealed_hold(void) {
+static void sealed_hold(void)
+{
     witness_put(&sealed[17]);
     WITNESS_NEED(mprotect(sealed, PAGE, PROT_READ) == 0, "mprotect");
 }
 
-static void sealed_drop(void) {
+static void sealed_drop(void)
+{
     mprotect(sealed, PAGE, PROT_READ | PROT_WRITE);
     sealed[17] = 0;
 }
 
-static void sealed_none_hold(void) {
+static void sealed_none_hold(void)
+{
     witness_put(&sealed[17]);
     WITNESS_NEED(mprotect(sealed, PAGE, PROT_NONE) == 0, "mprotect");
 }
 
 // ---- tagged and interior pointers --------------------------------------------------------------
 
-static void tag1_hold(void) { witness_put_of(&witness, &global_word, 1); }
-static void tag7_hold(void) { witness_put_of(&witness, &global_word, 7); }
-static void interior_hold(void) { witness_put_of(&witness, &global_word, 2000); }
-static void last_byte_hold(void) {
+static void tag1_hold(void)
+{
+    witness_put_of(&witness, &global_word, 1);
+}
+static void tag7_hold(void)
+{
+    witness_put_of(&witness, &global_word, 7);
+}
+static void interior_hold(void)
+{
+    witness_put_of(&witness, &global_word, 2000);
+}
+static void last_byte_hold(void)
+{
     witness_put_of(&witness, &global_word, (ptrdiff_t)witness.size - 1);
 }
 
@@ -69,7 +100,8 @@ static void last_byte_hold(void) {
 static void **chain;
 static uintptr_t *array;
 
-static void chain_hold(void) {
+static void chain_hold(void)
+{
     void **node = NULL;
     for (int i = 0; i < 100; i++) {
         void **next = malloc(64);
@@ -82,10 +114,14 @@ static void chain_hold(void) {
     chain = node;
 }
 
-static void chain_drop(void) { chain = NULL; }
+static void chain_drop(void)
+{
+    chain = NULL;
+}
 
 // In a large object's last word, behind an interior pointer to its middle.
-static void array_hold(void) {
+static void array_hold(void)
+{
     size_t n = (3 << 20) / sizeof *array;
     uintptr_t *v = calloc(n, sizeof *v);
     WITNESS_NEED(v != NULL, "calloc");
@@ -93,9 +129,13 @@ static void array_hold(void) {
     array = v + n / 2;
 }
 
-static void array_drop(void) { array = NULL; }
+static void array_drop(void)
+{
+    array = NULL;
+}
 
-static void realloc_hold(void) {
+static void realloc_hold(void)
+{
     array = calloc(4, sizeof *array);
     witness_put(&array[3]);
     for (size_t n = 8; n <= 1 << 18; n *= 2) {
@@ -104,7 +144,8 @@ static void realloc_hold(void) {
     }
 }
 
-static void aligned_hold(void) {
+static void aligned_hold(void)
+{
     void *p = NULL;
     WITNESS_NEED(posix_memalign(&p, 1 << 16, 9000) == 0, "posix_memalign");
     array = p;
@@ -117,66 +158,90 @@ static void aligned_hold(void) {
 static _Thread_local uintptr_t tls_word;
 static _Thread_local uintptr_t tls_data = 3;
 
-static void tls_main_hold(void) { witness_put(&tls_word); }
-static void tls_main_drop(void) { tls_word = 0; }
+static void tls_main_hold(void)
+{
+    witness_put(&tls_word);
+}
+static void tls_main_drop(void)
+{
+    tls_word = 0;
+}
 
-static void *tls_thread(void *arg) {
+static void *tls_thread(void *arg)
+{
     witness_put(&tls_word);
     witness_wipe();
     parked_read();
     return arg;
 }
 
-static void *tls_data_thread(void *arg) {
+static void *tls_data_thread(void *arg)
+{
     witness_put(&tls_data);
     witness_wipe();
     parked_read();
     return arg;
 }
 
-static void tls_thread_hold(void) { parked_start(tls_thread, NULL); }
-static void tls_data_thread_hold(void) { parked_start(tls_data_thread, NULL); }
+static void tls_thread_hold(void)
+{
+    parked_start(tls_thread, NULL);
+}
+static void tls_data_thread_hold(void)
+{
+    parked_start(tls_data_thread, NULL);
+}
 
 static pthread_key_t keys[200];
 static size_t key_at;
 
-static witness_noinline void key_set(pthread_key_t key, const struct witness *w) {
+static witness_noinline void key_set(pthread_key_t key, const struct witness *w)
+{
     pthread_setspecific(key, w ? (void *)~w->inverted : NULL);
 }
 
-static void keys_make(void) {
+static void keys_make(void)
+{
     for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++)
         WITNESS_NEED(pthread_key_create(&keys[i], NULL) == 0, "pthread_key_create");
 }
 
-static void key_low_hold(void) {
+static void key_low_hold(void)
+{
     keys_make();
     key_at = 2;
     key_set(keys[key_at], &witness);
 }
 
-static void key_high_hold(void) {
+static void key_high_hold(void)
+{
     keys_make();
     key_at = 150;
     key_set(keys[key_at], &witness);
 }
 
-static void key_drop(void) { key_set(keys[key_at], NULL); }
+static void key_drop(void)
+{
+    key_set(keys[key_at], NULL);
+}
 
-static void *key_thread(void *arg) {
+static void *key_thread(void *arg)
+{
     key_set(keys[key_at], &witness);
     witness_wipe();
     parked_read();
     return arg;
 }
 
-static void key_low_thread_hold(void) {
+static void key_low_thread_hold(void)
+{
     keys_make();
     key_at = 3;
     parked_start(key_thread, NULL);
 }
 
-static void key_high_thread_hold(void) {
+static void key_high_thread_hold(void)
+{
     keys_make();
     key_at = 180;
     parked_start(key_thread, NULL);
@@ -184,7 +249,8 @@ static void key_high_thread_hold(void) {
 
 // ---- stacks of blocked threads -----------------------------------------------------------------
 
-static void *stack_read_thread(void *arg) {
+static void *stack_read_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -194,7 +260,8 @@ static void *stack_read_thread(void *arg) {
 }
 
 // One past the end of a witness whose size is its slot's, so that p + size is the next slot's start.
-static void *stack_past_thread(void *arg) {
+static void *stack_past_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put_of(&witness, &word, (ptrdiff_t)witness.size);
     witness_wipe();
@@ -208,7 +275,8 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static sem_t sem;
 static bool woken;
 
-static void *stack_cond_thread(void *arg) {
+static void *stack_cond_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -221,7 +289,8 @@ static void *stack_cond_thread(void *arg) {
     return arg;
 }
 
-static void *stack_mutex_thread(void *arg) {
+static void *stack_mutex_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -232,7 +301,8 @@ static void *stack_mutex_thread(void *arg) {
     return arg;
 }
 
-static void *stack_sem_thread(void *arg) {
+static void *stack_sem_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -244,7 +314,8 @@ static void *stack_sem_thread(void *arg) {
 }
 
 // Deep in a stack of several MiB.
-static witness_noinline void stack_deep(int depth) {
+static witness_noinline void stack_deep(int depth)
+{
     volatile char pad[4096];
     pad[0] = (char)depth;
     if (depth > 0)
@@ -254,7 +325,8 @@ static witness_noinline void stack_deep(int depth) {
     pad[1] = pad[0];
 }
 
-static void *stack_deep_thread(void *arg) {
+static void *stack_deep_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     witness_put(&word);
     witness_wipe();
@@ -263,12 +335,25 @@ static void *stack_deep_thread(void *arg) {
     return arg;
 }
 
-static void stack_read_hold(void) { parked_start(stack_read_thread, NULL); }
-static void stack_past_hold(void) { parked_start(stack_past_thread, NULL); }
-static void stack_deep_hold(void) { parked_start(stack_deep_thread, NULL); }
-static void stack_cond_hold(void) { parked_start(stack_cond_thread, NULL); }
+static void stack_read_hold(void)
+{
+    parked_start(stack_read_thread, NULL);
+}
+static void stack_past_hold(void)
+{
+    parked_start(stack_past_thread, NULL);
+}
+static void stack_deep_hold(void)
+{
+    parked_start(stack_deep_thread, NULL);
+}
+static void stack_cond_hold(void)
+{
+    parked_start(stack_cond_thread, NULL);
+}
 
-static void stack_cond_drop(void) {
+static void stack_cond_drop(void)
+{
     pthread_mutex_lock(&mutex);
     woken = true;
     pthread_cond_signal(&cond);
@@ -276,33 +361,39 @@ static void stack_cond_drop(void) {
     pthread_join(parked_thread, NULL);
 }
 
-static void stack_mutex_hold(void) {
+static void stack_mutex_hold(void)
+{
     pthread_mutex_lock(&mutex);
     parked_start(stack_mutex_thread, NULL);
 }
 
-static void stack_mutex_drop(void) {
+static void stack_mutex_drop(void)
+{
     pthread_mutex_unlock(&mutex);
     pthread_join(parked_thread, NULL);
 }
 
-static void stack_sem_hold(void) {
+static void stack_sem_hold(void)
+{
     sem_init(&sem, 0, 0);
     parked_start(stack_sem_thread, NULL);
 }
 
-static void stack_sem_drop(void) {
+static void stack_sem_drop(void)
+{
     sem_post(&sem);
     pthread_join(parked_thread, NULL);
 }
 
 // The main thread's own frame, while another thread collects and main waits for it.
-static void *collect_thread(void *arg) {
+static void *collect_thread(void *arg)
+{
     witness_collect(witness.size);
     return arg;
 }
 
-static void stack_main_hold(void) {
+static void stack_main_hold(void)
+{
     volatile uintptr_t word = 0;
     pthread_t t;
     witness_put(&word);
@@ -319,7 +410,8 @@ static void stack_main_hold(void) {
 
 static uintptr_t given_inverted;
 
-static void given_start(void *stack, size_t size) {
+static void given_start(void *stack, size_t size)
+{
     pthread_attr_t attr;
     pthread_attr_init(&attr);
     WITNESS_NEED(pthread_attr_setstack(&attr, stack, size) == 0, "pthread_attr_setstack");
@@ -328,20 +420,23 @@ static void given_start(void *stack, size_t size) {
     memset(&attr, 0, sizeof attr);
 }
 
-static void given_mmap_hold(void) {
+static void given_mmap_hold(void)
+{
     void *p = mmap(NULL, 1 << 18, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     WITNESS_NEED(p != MAP_FAILED, "mmap");
     given_start(p, 1 << 18);
 }
 
-static void given_malloc_hold(void) {
+static void given_malloc_hold(void)
+{
     void *p = NULL;
     WITNESS_NEED(posix_memalign(&p, PAGE, 1 << 18) == 0, "posix_memalign");
     given_start(p, 1 << 18);
     given_inverted = ~(uintptr_t)p;
 }
 
-static void given_malloc_drop(void) {
+static void given_malloc_drop(void)
+{
     parked_end();
     free((void *)~given_inverted);
 }
@@ -368,7 +463,10 @@ uintptr_t spin_past_inverted __attribute__((visibility("hidden")));
             "xor %" #reg ", %" #reg "\n\t"                                                         \
             "pop %" #reg "\n\t"                                                                    \
             "ret\n");                                                                              \
-    static void spin_##reg##_hold(void) { spin_start(spin_##reg); }
+    static void spin_##reg##_hold(void)                                                            \
+    {                                                                                              \
+        spin_start(spin_##reg);                                                                    \
+    }
 
 #define REDZONE(name, offset)                                                                      \
     void redzone_##name(void);                                                                     \
@@ -383,28 +481,35 @@ uintptr_t spin_past_inverted __attribute__((visibility("hidden")));
             "je 1b\n\t"                                                                            \
             "movq $0, -" #offset "(%rsp)\n\t"                                                      \
             "ret\n");                                                                              \
-    static void redzone_##name##_hold(void) { spin_start(redzone_##name); }
+    static void redzone_##name##_hold(void)                                                        \
+    {                                                                                              \
+        spin_start(redzone_##name);                                                                \
+    }
 
 static void (*spin_fn)(void);
 
-static void *spin_thread(void *arg) {
+static void *spin_thread(void *arg)
+{
     spin_fn();
     return arg;
 }
 
-static void spin_await(void) {
+static void spin_await(void)
+{
     while (!__atomic_load_n(&spin_ready, __ATOMIC_SEQ_CST))
         sched_yield();
 }
 
-static void spin_start(void (*fn)(void)) {
+static void spin_start(void (*fn)(void))
+{
     spin_fn = fn;
     spin_inverted = witness.inverted;
     WITNESS_NEED(pthread_create(&parked_thread, NULL, spin_thread, NULL) == 0, "pthread_create");
     spin_await();
 }
 
-static void spin_drop(void) {
+static void spin_drop(void)
+{
     __atomic_store_n(&spin_stop, 1, __ATOMIC_SEQ_CST);
     pthread_join(parked_thread, NULL);
 }
@@ -429,7 +534,8 @@ REDZONE(64, 64)
 REDZONE(128, 128)
 
 // One past the end, in a register.
-static void spin_past_hold(void) {
+static void spin_past_hold(void)
+{
     spin_fn = spin_rbx;
     spin_inverted = ~(~witness.inverted + witness.size);
     WITNESS_NEED(pthread_create(&parked_thread, NULL, spin_thread, NULL) == 0, "pthread_create");
@@ -438,7 +544,10 @@ static void spin_past_hold(void) {
 
 // The collecting thread's own callers keep pointers in callee-saved registers.
 void caller_collect(void);
-void __attribute__((visibility("hidden"))) caller_collect(void) { witness_collect(witness.size); }
+void __attribute__((visibility("hidden"))) caller_collect(void)
+{
+    witness_collect(witness.size);
+}
 
 #define CALLER(reg)                                                                                \
     void caller_##reg(void);                                                                       \
@@ -450,9 +559,13 @@ void __attribute__((visibility("hidden"))) caller_collect(void) { witness_collec
             "xor %" #reg ", %" #reg "\n\t"                                                         \
             "pop %" #reg "\n\t"                                                                    \
             "ret\n");                                                                              \
-    static void caller_##reg##_hold(void) { caller_start(caller_##reg); }
+    static void caller_##reg##_hold(void)                                                          \
+    {                                                                                              \
+        caller_start(caller_##reg);                                                                \
+    }
 
-static void caller_start(void (*fn)(void)) {
+static void caller_start(void (*fn)(void))
+{
     spin_inverted = witness.inverted;
     fn();
     WITNESS_NEED(witness_intact(&witness), "lost from a register of the collector's caller");
@@ -470,13 +583,15 @@ CALLER(r15)
 
 static void *signal_stack;
 
-static void handler_spin(void) {
+static void handler_spin(void)
+{
     __atomic_store_n(&spin_ready, 2, __ATOMIC_SEQ_CST);
     while (!__atomic_load_n(&spin_stop, __ATOMIC_SEQ_CST))
         __builtin_ia32_pause();
 }
 
-static void handler_holds(int sig) {
+static void handler_holds(int sig)
+{
     (void)sig;
     volatile uintptr_t word = 0;
     witness_put(&word);
@@ -485,17 +600,20 @@ static void handler_holds(int sig) {
     word = 0;
 }
 
-static void handler_bare(int sig) {
+static void handler_bare(int sig)
+{
     (void)sig;
     handler_spin();
 }
 
-static void altstack_use(void) {
+static void altstack_use(void)
+{
     stack_t ss = {.ss_sp = signal_stack, .ss_size = 1 << 17};
     WITNESS_NEED(sigaltstack(&ss, NULL) == 0, "sigaltstack");
 }
 
-static void *altstack_thread(void *arg) {
+static void *altstack_thread(void *arg)
+{
     altstack_use();
     raise(SIGUSR1);
     stack_t off = {.ss_flags = SS_DISABLE};
@@ -504,7 +622,8 @@ static void *altstack_thread(void *arg) {
 }
 
 // The pointer is on the ordinary stack while the handler runs on the other one.
-static void *below_altstack_thread(void *arg) {
+static void *below_altstack_thread(void *arg)
+{
     volatile uintptr_t word = 0;
     altstack_use();
     witness_put(&word);
@@ -517,7 +636,8 @@ static void *below_altstack_thread(void *arg) {
 }
 
 // The pointer is in a register that the signal interrupted: only the first signal's frame has it.
-static void *frame_altstack_thread(void *arg) {
+static void *frame_altstack_thread(void *arg)
+{
     altstack_use();
     spin_rbx();
     stack_t off = {.ss_flags = SS_DISABLE};
@@ -525,12 +645,13 @@ static void *frame_altstack_thread(void *arg) {
     return arg;
 }
 
-static void altstack_start(void *(*fn)(void *), void (*handler)(int), bool on_heap) {
+static void altstack_start(void *(*fn)(void *), void (*handler)(int), bool on_heap)
+{
     struct sigaction sa = {.sa_handler = handler, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &sa, NULL);
-    signal_stack = on_heap ? malloc(1 << 17)
-                           : mmap(NULL, 1 << 17, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    signal_stack =
+        on_heap ? malloc(1 << 17)
+                : mmap(NULL, 1 << 17, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     WITNESS_NEED(pthread_create(&parked_thread, NULL, fn, NULL) == 0, "pthread_create");
     if (fn == frame_altstack_thread) {
         spin_await();
@@ -542,12 +663,20 @@ static void altstack_start(void *(*fn)(void *), void (*handler)(int), bool on_he
     signal_stack = NULL;
 }
 
-static void altstack_hold(void) { altstack_start(altstack_thread, handler_holds, false); }
-static void altstack_malloc_hold(void) { altstack_start(altstack_thread, handler_holds, true); }
-static void below_altstack_hold(void) {
+static void altstack_hold(void)
+{
+    altstack_start(altstack_thread, handler_holds, false);
+}
+static void altstack_malloc_hold(void)
+{
+    altstack_start(altstack_thread, handler_holds, true);
+}
+static void below_altstack_hold(void)
+{
     altstack_start(below_altstack_thread, handler_bare, false);
 }
-static void frame_altstack_hold(void) {
+static void frame_altstack_hold(void)
+{
     spin_inverted = witness.inverted;
     altstack_start(frame_altstack_thread, handler_bare, false);
 }
@@ -556,7 +685,8 @@ static void frame_altstack_hold(void) {
 // the next signal will use it.
 static uint64_t idle_word;
 
-static void handler_idle(int sig) {
+static void handler_idle(int sig)
+{
     (void)sig;
     volatile uint64_t fill[8192];
     for (size_t i = 0; i < 8192; i++)
@@ -564,7 +694,8 @@ static void handler_idle(int sig) {
     idle_word = fill[4711];
 }
 
-static void altstack_idle_hold(void) {
+static void altstack_idle_hold(void)
+{
     struct sigaction sa = {.sa_handler = handler_idle, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &sa, NULL);
     stack_t ss = {.ss_sp = (void *)~witness.inverted, .ss_size = witness.size};
@@ -572,7 +703,8 @@ static void altstack_idle_hold(void) {
     memset(&ss, 0, sizeof ss);
 }
 
-static void altstack_idle_drop(void) {
+static void altstack_idle_drop(void)
+{
     raise(SIGUSR1);
     WITNESS_NEED(idle_word == 4711, "the handler did not run");
     stack_t off = {.ss_flags = SS_DISABLE};
@@ -582,7 +714,8 @@ static void altstack_idle_drop(void) {
 // ---- what libc keeps ---------------------------------------------------------------------------
 
 // The string that putenv took stays the program's own memory.
-static witness_noinline void putenv_put(void) {
+static witness_noinline void putenv_put(void)
+{
     char *p = (char *)~witness.inverted;
     memset(p, 'w', witness.size);
     memcpy(p, "WITNESS=", 8);
@@ -590,7 +723,8 @@ static witness_noinline void putenv_put(void) {
     WITNESS_NEED(putenv(p) == 0, "putenv");
 }
 
-static witness_noinline void putenv_check(void) {
+static witness_noinline void putenv_check(void)
+{
     const char *value = getenv("WITNESS");
     WITNESS_NEED(value && strspn(value, "w") == witness.size - 9, "the environment changed");
     unsetenv("WITNESS");
@@ -598,7 +732,8 @@ static witness_noinline void putenv_check(void) {
     witness_fill((unsigned char *)~witness.inverted, witness.size, witness.seed);
 }
 
-static void putenv_hold(void) {
+static void putenv_hold(void)
+{
     putenv_put();
     witness_collect(witness.size);
     putenv_check();
@@ -606,27 +741,37 @@ static void putenv_hold(void) {
 
 static FILE *stream;
 
-static void setvbuf_hold(void) {
+static void setvbuf_hold(void)
+{
     stream = fopen("/dev/null", "w");
     WITNESS_NEED(stream && setvbuf(stream, (char *)~witness.inverted, _IOFBF, witness.size) == 0,
                  "setvbuf");
 }
 
-static void setvbuf_drop(void) {
+static void setvbuf_drop(void)
+{
     fclose(stream);
     stream = NULL;
 }
 
-static void on_exit_fn(int status, void *arg) {
+static void on_exit_fn(int status, void *arg)
+{
     (void)status;
     (void)arg;
 }
 
-static witness_noinline void on_exit_set(void) { on_exit(on_exit_fn, (void *)~witness.inverted); }
+static witness_noinline void on_exit_set(void)
+{
+    on_exit(on_exit_fn, (void *)~witness.inverted);
+}
 
-static void on_exit_hold(void) { on_exit_set(); }
+static void on_exit_hold(void)
+{
+    on_exit_set();
+}
 
-static void on_exit_many_hold(void) {
+static void on_exit_many_hold(void)
+{
     for (int i = 0; i < 70; i++)
         on_exit(on_exit_fn, NULL);
     on_exit_set();
@@ -637,28 +782,38 @@ static void on_exit_many_hold(void) {
 int __cxa_thread_atexit_impl(void (*fn)(void *), void *arg, void *dso);
 extern void *__dso_handle;
 
-static void thread_atexit_fn(void *arg) { (void)arg; }
+static void thread_atexit_fn(void *arg)
+{
+    (void)arg;
+}
 
-static witness_noinline void thread_atexit_set(void) {
+static witness_noinline void thread_atexit_set(void)
+{
     __cxa_thread_atexit_impl(thread_atexit_fn, (void *)~witness.inverted, &__dso_handle);
 }
 
-static void *thread_atexit_thread(void *arg) {
+static void *thread_atexit_thread(void *arg)
+{
     thread_atexit_set();
     witness_wipe();
     parked_read();
     return arg;
 }
 
-static void thread_atexit_hold(void) { parked_start(thread_atexit_thread, NULL); }
+static void thread_atexit_hold(void)
+{
+    parked_start(thread_atexit_thread, NULL);
+}
 
-static ssize_t cookie_read(void *cookie, char *buf, size_t n) {
+static ssize_t cookie_read(void *cookie, char *buf, size_t n)
+{
     (void)cookie;
     memset(buf, 'x', n);
     return (ssize_t)n;
 }
 
-static void cookie_hold(void) {
+static void cookie_hold(void)
+{
     cookie_io_functions_t io = {.read = cookie_read};
     stream = fopencookie((void *)~witness.inverted, "r", io);
     WITNESS_NEED(stream != NULL, "fopencookie");
@@ -666,16 +821,19 @@ static void cookie_hold(void) {
 
 static void *tree;
 
-static int word_compare(const void *a, const void *b) {
+static int word_compare(const void *a, const void *b)
+{
     return (uintptr_t)a < (uintptr_t)b ? -1 : (uintptr_t)a > (uintptr_t)b;
 }
 
-static witness_noinline void tsearch_put(void) {
+static witness_noinline void tsearch_put(void)
+{
     WITNESS_NEED(tsearch((void *)~witness.inverted, &tree, word_compare) != NULL, "tsearch");
 }
 
 // The tree's links carry their colour in bit 0.
-static void tsearch_hold(void) {
+static void tsearch_hold(void)
+{
     for (uintptr_t i = 1; i <= 500; i++)
         tsearch((void *)(i * 64), &tree, word_compare);
     tsearch_put();
@@ -683,20 +841,25 @@ static void tsearch_hold(void) {
         tsearch((void *)(i * 64), &tree, word_compare);
 }
 
-static void tsearch_drop(void) {
+static void tsearch_drop(void)
+{
     tdelete((void *)~witness.inverted, &tree, word_compare);
     for (uintptr_t i = 1; i <= 1000; i++)
         WITNESS_NEED(tfind((void *)(i * 64), &tree, word_compare), "the tree lost key %lu", i);
 }
 
-static void hsearch_hold(void) {
+static void hsearch_hold(void)
+{
     static char key[] = "witness";
     WITNESS_NEED(hcreate(100), "hcreate");
     ENTRY e = {.key = key, .data = (void *)~witness.inverted};
     WITNESS_NEED(hsearch(e, ENTER) != NULL, "hsearch");
 }
 
-static void hsearch_drop(void) { hdestroy(); }
+static void hsearch_drop(void)
+{
+    hdestroy();
+}
 
 // ---- threads being born and dying --------------------------------------------------------------
 
@@ -704,7 +867,8 @@ static void hsearch_drop(void) { hdestroy(); }
 static _Atomic bool birth_over;
 static _Atomic int birth_lost;
 
-static void *birth_collector(void *arg) {
+static void *birth_collector(void *arg)
+{
     while (!atomic_load_explicit(&birth_over, memory_order_relaxed)) {
         witness_wipe();
         salvage_collect();
@@ -713,25 +877,29 @@ static void *birth_collector(void *arg) {
     return arg;
 }
 
-static witness_noinline void birth_check(const void *arg) {
+static witness_noinline void birth_check(const void *arg)
+{
     size_t at = witness_compare(arg, WITNESS_SIZE, 99);
     if (at != WITNESS_SIZE)
         atomic_fetch_add_explicit(&birth_lost, 1, memory_order_relaxed);
 }
 
-static void *birth_thread(void *arg) {
+static void *birth_thread(void *arg)
+{
     birth_check(arg);
     free(arg);
     return NULL;
 }
 
-static int birth_thrd(void *arg) {
+static int birth_thrd(void *arg)
+{
     birth_check(arg);
     free(arg);
     return 0;
 }
 
-static witness_noinline void birth_pthread(void) {
+static witness_noinline void birth_pthread(void)
+{
     pthread_t t;
     unsigned char *p = malloc(WITNESS_SIZE);
     witness_fill(p, WITNESS_SIZE, 99);
@@ -740,7 +908,8 @@ static witness_noinline void birth_pthread(void) {
     pthread_join(t, NULL);
 }
 
-static witness_noinline void birth_c11(void) {
+static witness_noinline void birth_c11(void)
+{
     thrd_t t;
     unsigned char *p = malloc(WITNESS_SIZE);
     witness_fill(p, WITNESS_SIZE, 99);
@@ -749,32 +918,41 @@ static witness_noinline void birth_c11(void) {
     thrd_join(t, NULL);
 }
 
-static void birth_run(void (*fn)(void)) {
+static void birth_run(void (*fn)(void))
+{
     pthread_t t;
     WITNESS_NEED(pthread_create(&t, NULL, birth_collector, NULL) == 0, "pthread_create");
     for (int i = 0; i < 300; i++)
         fn();
     atomic_store_explicit(&birth_over, true, memory_order_relaxed);
     pthread_join(t, NULL);
-    WITNESS_NEED(atomic_load_explicit(&birth_lost, memory_order_relaxed) == 0,
-                 "%d arguments lost", birth_lost);
+    WITNESS_NEED(atomic_load_explicit(&birth_lost, memory_order_relaxed) == 0, "%d arguments lost",
+                 birth_lost);
     witness_put(&global_word);
 }
 
-static void birth_pthread_hold(void) { birth_run(birth_pthread); }
-static void birth_c11_hold(void) { birth_run(birth_c11); }
+static void birth_pthread_hold(void)
+{
+    birth_run(birth_pthread);
+}
+static void birth_c11_hold(void)
+{
+    birth_run(birth_c11);
+}
 
 // The result of a thread that has ended and waits to be joined: its kernel thread is gone, the result
 // stands in its thread block alone.
 static _Atomic pid_t result_tid;
 
-static void *result_thread(void *arg) {
+static void *result_thread(void *arg)
+{
     (void)arg;
     atomic_store_explicit(&result_tid, gettid(), memory_order_seq_cst);
     return (void *)~witness.inverted;
 }
 
-static void result_hold(void) {
+static void result_hold(void)
+{
     WITNESS_NEED(pthread_create(&parked_thread, NULL, result_thread, NULL) == 0, "pthread_create");
     pid_t tid;
     while ((tid = atomic_load_explicit(&result_tid, memory_order_seq_cst)) == 0)
@@ -785,7 +963,8 @@ static void result_hold(void) {
         sched_yield();
 }
 
-static void result_drop(void) {
+static void result_drop(void)
+{
     void *p = NULL;
     pthread_join(parked_thread, &p);
     WITNESS_NEED((uintptr_t)p == ~witness.inverted, "joined %p", p);
@@ -795,34 +974,45 @@ static void result_drop(void) {
 static char clone_stack[1 << 16] __attribute__((aligned(16)));
 static int clone_tid;
 
-static int clone_fn(void *arg) {
+static int clone_fn(void *arg)
+{
     (void)arg;
     spin_fn();
     return 0;
 }
 
-static void clone_start(void (*fn)(void)) {
+static void clone_start(void (*fn)(void))
+{
     spin_fn = fn;
     spin_inverted = witness.inverted;
     clone_tid = -1;
     int flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD | CLONE_SYSVSEM |
                 CLONE_CHILD_CLEARTID;
-    int tid = clone(clone_fn, clone_stack + sizeof clone_stack, flags, NULL, NULL, NULL, &clone_tid);
+    int tid =
+        clone(clone_fn, clone_stack + sizeof clone_stack, flags, NULL, NULL, NULL, &clone_tid);
     WITNESS_NEED(tid > 0, "clone: %s", strerror(errno));
     spin_await();
 }
 
-static void clone_rbx_hold(void) { clone_start(spin_rbx); }
-static void clone_redzone_hold(void) { clone_start(redzone_64); }
+static void clone_rbx_hold(void)
+{
+    clone_start(spin_rbx);
+}
+static void clone_redzone_hold(void)
+{
+    clone_start(redzone_64);
+}
 
-static void clone_drop(void) {
+static void clone_drop(void)
+{
     __atomic_store_n(&spin_stop, 1, __ATOMIC_SEQ_CST);
     while (__atomic_load_n(&clone_tid, __ATOMIC_SEQ_CST) != 0)
         sched_yield();
 }
 
 // The main thread has ended by pthread_exit; another one goes on. Its /proc/self shows a zombie.
-static void *zombie_thread(void *arg) {
+static void *zombie_thread(void *arg)
+{
     pthread_t main_thread;
     memcpy(&main_thread, &arg, sizeof main_thread);
     char path[64];
@@ -846,88 +1036,116 @@ static void *zombie_thread(void *arg) {
     _exit(0);
 }
 
-static void zombie_go(void) {
+static void zombie_go(void)
+{
     pthread_t t;
     witness_wipe();
     WITNESS_NEED(pthread_create(&t, NULL, zombie_thread, NULL) == 0, "pthread_create");
     pthread_exit(NULL);
 }
 
-static void zombie_global_hold(void) {
+static void zombie_global_hold(void)
+{
     witness_put(&global_word);
     zombie_go();
 }
 
-static void zombie_chain_hold(void) {
+static void zombie_chain_hold(void)
+{
     chain_hold();
     zombie_go();
 }
 
-static void zombie_environ_hold(void) {
+static void zombie_environ_hold(void)
+{
     witness_put(&environ[0]);
     zombie_go();
 }
 
 // ---- argv and environ slots --------------------------------------------------------------------
 
-static void argv_hold(void) { witness_put(&args[0]); }
-static void argv_drop(void) { args[0] = NULL; }
-static void environ_hold(void) { witness_put(&environ[0]); }
-static void environ_drop(void) { environ[0] = NULL; }
+static void argv_hold(void)
+{
+    witness_put(&args[0]);
+}
+static void argv_drop(void)
+{
+    args[0] = NULL;
+}
+static void environ_hold(void)
+{
+    witness_put(&environ[0]);
+}
+static void environ_drop(void)
+{
+    environ[0] = NULL;
+}
 
 // ---- mappings ----------------------------------------------------------------------------------
 
 static uintptr_t *area;
 static size_t area_size;
 
-static void area_take(size_t size, int prot, int flags, int fd) {
+static void area_take(size_t size, int prot, int flags, int fd)
+{
     area_size = size;
     area = mmap(NULL, size, prot, flags, fd, 0);
     WITNESS_NEED(area != MAP_FAILED, "mmap: %s", strerror(errno));
 }
 
-static void area_put(void) { witness_put(&area[area_size / sizeof *area / 2 + 3]); }
+static void area_put(void)
+{
+    witness_put(&area[area_size / sizeof *area / 2 + 3]);
+}
 
-static void area_drop(void) {
+static void area_drop(void)
+{
     munmap(area, area_size);
     area = NULL;
 }
 
-static void mmap_hold(void) {
+static void mmap_hold(void)
+{
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     area_put();
 }
 
-static void mmap_sparse_hold(void) {
-    area_take((size_t)64 << 30, PROT_READ | PROT_WRITE,
-              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
+static void mmap_sparse_hold(void)
+{
+    area_take((size_t)64 << 30, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+              -1);
     area_put();
 }
 
-static void mmap_huge_hold(void) {
+static void mmap_huge_hold(void)
+{
     area_take(16 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     madvise(area, area_size, MADV_HUGEPAGE);
     area_put();
 }
 
-static void mmap_exec_hold(void) {
+static void mmap_exec_hold(void)
+{
     area_take(1 << 16, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     area_put();
 }
 
-static void mmap_zero_hold(void) {
+static void mmap_zero_hold(void)
+{
     int fd = open("/dev/zero", O_RDWR);
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
     close(fd);
     area_put();
 }
 
-static void mmap_shared_hold(void) {
+static void mmap_shared_hold(void)
+{
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1);
     area_put();
 }
 
-static void memfd_hold(void) {
+static void memfd_hold(void)
+{
     int fd = memfd_create("witness", MFD_CLOEXEC);
     WITNESS_NEED(fd >= 0 && ftruncate(fd, 1 << 20) == 0, "memfd_create");
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
@@ -935,53 +1153,62 @@ static void memfd_hold(void) {
     area_put();
 }
 
-static int file_make(void) {
+static int file_make(void)
+{
     char path[] = "/tmp/witness.XXXXXX";
     int fd = mkstemp(path);
     WITNESS_NEED(fd >= 0 && unlink(path) == 0 && ftruncate(fd, 1 << 20) == 0, "mkstemp");
     return fd;
 }
 
-static void file_shared_hold(void) {
+static void file_shared_hold(void)
+{
     int fd = file_make();
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_SHARED, fd);
     close(fd);
     area_put();
 }
 
-static void file_private_hold(void) {
+static void file_private_hold(void)
+{
     int fd = file_make();
     area_take(1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE, fd);
     close(fd);
     area_put();
 }
 
-static void file_private_ro_hold(void) {
+static void file_private_ro_hold(void)
+{
     file_private_hold();
     mprotect(area, area_size, PROT_READ);
 }
 
-static void readonly_hold(void) {
+static void readonly_hold(void)
+{
     mmap_hold();
     mprotect(area, area_size, PROT_READ);
 }
 
-static void none_hold(void) {
+static void none_hold(void)
+{
     mmap_hold();
     mprotect(area, area_size, PROT_NONE);
 }
 
-static void none_shared_hold(void) {
+static void none_shared_hold(void)
+{
     mmap_shared_hold();
     mprotect(area, area_size, PROT_NONE);
 }
 
-static void exec_only_hold(void) {
+static void exec_only_hold(void)
+{
     mmap_hold();
     mprotect(area, area_size, PROT_EXEC);
 }
 
-static void mremap_hold(void) {
+static void mremap_hold(void)
+{
     mmap_hold();
     void *p = mremap(area, area_size, area_size * 8, MREMAP_MAYMOVE);
     WITNESS_NEED(p != MAP_FAILED, "mremap");
@@ -989,13 +1216,15 @@ static void mremap_hold(void) {
     area_size *= 8;
 }
 
-static void mlock_hold(void) {
+static void mlock_hold(void)
+{
     area_take(1 << 14, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
     mlock(area, area_size);
     area_put();
 }
 
-static void fork_copy_hold(void) {
+static void fork_copy_hold(void)
+{
     mmap_hold();
     pid_t pid = fork();
     if (pid == 0) {
@@ -1010,16 +1239,21 @@ static void fork_copy_hold(void) {
 
 static uintptr_t *broken; // by sbrk
 
-static void sbrk_hold(void) {
+static void sbrk_hold(void)
+{
     broken = sbrk(1 << 16);
     WITNESS_NEED(broken != (void *)-1, "sbrk");
     broken = (uintptr_t *)(((uintptr_t)broken + 15) & ~(uintptr_t)15);
     witness_put(&broken[1000]);
 }
 
-static void sbrk_drop(void) { broken[1000] = 0; }
+static void sbrk_drop(void)
+{
+    broken[1000] = 0;
+}
 
-static void shm_hold(void) {
+static void shm_hold(void)
+{
     int id = shmget(IPC_PRIVATE, 1 << 16, IPC_CREAT | 0600);
     WITNESS_NEED(id >= 0, "shmget");
     area = shmat(id, NULL, 0);
@@ -1029,24 +1263,33 @@ static void shm_hold(void) {
     area_put();
 }
 
-static void shm_drop(void) {
+static void shm_drop(void)
+{
     shmdt(area);
     area = NULL;
 }
 
 // A program's own root, which no listing of mappings would need: taken back by remove.
-static void add_root_hold(void) {
+static void add_root_hold(void)
+{
     mmap_hold();
     salvage_add_root(area, area_size);
 }
 
-static void add_root_drop(void) {
+static void add_root_drop(void)
+{
     salvage_remove_root(area, area_size);
     area_drop();
 }
 
-#define REGISTER(r) {"register " #r, spin_##r##_hold, spin_drop, 0}
-#define CALLERS(r) {"caller's " #r, caller_##r##_hold, global_drop, 0}
+#define REGISTER(r)                                                                                \
+    {                                                                                              \
+        "register " #r, spin_##r##_hold, spin_drop, 0                                              \
+    }
+#define CALLERS(r)                                                                                 \
+    {                                                                                              \
+        "caller's " #r, caller_##r##_hold, global_drop, 0                                          \
+    }
 
 static const struct place places[] = {
     {"data", data_hold, data_drop, 0},
@@ -1157,7 +1400,8 @@ static const struct place places[] = {
     {"salvage_add_root", add_root_hold, add_root_drop, 0},
 };
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     args = argv;
     return place_main(argc, argv, places, sizeof places / sizeof places[0], 20);
 }

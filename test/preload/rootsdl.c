@@ -19,7 +19,8 @@ enum { DATA, BSS, BIG, TLS, TLS_DATA, TLS_BIG, TLS_ALIGNED };
 static void *library;
 static void *(*library_place)(int n);
 
-static void library_open(void) {
+static void library_open(void)
+{
     library = dlopen(getenv("HOLDER"), RTLD_NOW | RTLD_LOCAL);
     WITNESS_NEED(library != NULL, "%s", dlerror());
     void *fn = dlsym(library, "holder_place");
@@ -28,43 +29,83 @@ static void library_open(void) {
 
 static int place_n;
 
-static void place_drop(void) { memset(library_place(place_n), 0, sizeof(uintptr_t)); }
+static void place_drop(void)
+{
+    memset(library_place(place_n), 0, sizeof(uintptr_t));
+}
 
-static void place_hold(int n) {
+static void place_hold(int n)
+{
     library_open();
     place_n = n;
     witness_put(library_place(n));
 }
 
-static void *place_thread(void *arg) {
+static void *place_thread(void *arg)
+{
     witness_put(library_place(place_n));
     witness_wipe();
     parked_read();
     return arg;
 }
 
-static void place_thread_hold(int n) {
+static void place_thread_hold(int n)
+{
     library_open();
     place_n = n;
     parked_start(place_thread, NULL);
 }
 
-static void data_hold(void) { place_hold(DATA); }
-static void bss_hold(void) { place_hold(BSS); }
-static void big_hold(void) { place_hold(BIG); }
-static void tls_hold(void) { place_hold(TLS); }
-static void tls_data_hold(void) { place_hold(TLS_DATA); }
-static void tls_big_hold(void) { place_hold(TLS_BIG); }
-static void tls_aligned_hold(void) { place_hold(TLS_ALIGNED); }
-static void thread_tls_hold(void) { place_thread_hold(TLS); }
-static void thread_tls_data_hold(void) { place_thread_hold(TLS_DATA); }
-static void thread_tls_big_hold(void) { place_thread_hold(TLS_BIG); }
-static void thread_tls_aligned_hold(void) { place_thread_hold(TLS_ALIGNED); }
+static void data_hold(void)
+{
+    place_hold(DATA);
+}
+static void bss_hold(void)
+{
+    place_hold(BSS);
+}
+static void big_hold(void)
+{
+    place_hold(BIG);
+}
+static void tls_hold(void)
+{
+    place_hold(TLS);
+}
+static void tls_data_hold(void)
+{
+    place_hold(TLS_DATA);
+}
+static void tls_big_hold(void)
+{
+    place_hold(TLS_BIG);
+}
+static void tls_aligned_hold(void)
+{
+    place_hold(TLS_ALIGNED);
+}
+static void thread_tls_hold(void)
+{
+    place_thread_hold(TLS);
+}
+static void thread_tls_data_hold(void)
+{
+    place_thread_hold(TLS_DATA);
+}
+static void thread_tls_big_hold(void)
+{
+    place_thread_hold(TLS_BIG);
+}
+static void thread_tls_aligned_hold(void)
+{
+    place_thread_hold(TLS_ALIGNED);
+}
 
 // Threads that were there before the library, so that their DTV has to grow.
 static _Atomic bool opened;
 
-static void *early_thread(void *arg) {
+static void *early_thread(void *arg)
+{
     parked_say();
     while (!atomic_load_explicit(&opened, memory_order_seq_cst))
         sched_yield();
@@ -74,7 +115,8 @@ static void *early_thread(void *arg) {
     return arg;
 }
 
-static void early_hold(void) {
+static void early_hold(void)
+{
     parked_start(early_thread, NULL);
     library_open();
     atomic_store_explicit(&opened, true, memory_order_seq_cst);
@@ -82,7 +124,8 @@ static void early_hold(void) {
 }
 
 // The library's variable was the only holder and the library is gone. (Only that it is survived.)
-static void closed_hold(void) {
+static void closed_hold(void)
+{
     place_hold(DATA);
     dlclose(library);
     library = NULL;
@@ -101,7 +144,8 @@ static pthread_barrier_t dtv_barrier;
 static int dtv_round;
 
 // Every thread stores its own objects in the library's thread-local variables and finds them later.
-static void *dtv_thread(void *arg) {
+static void *dtv_thread(void *arg)
+{
     static const int which[] = {TLS, TLS_DATA, TLS_BIG, TLS_ALIGNED};
     for (size_t i = 0; i < 4; i++) {
         unsigned char **where = library_place(which[i]);
@@ -122,7 +166,8 @@ static void *dtv_thread(void *arg) {
 }
 
 // The sizes of DTVs and TLS blocks, so that a reclaimed one is soon overwritten.
-static void dtv_churn(void) {
+static void dtv_churn(void)
+{
     for (int i = 0; i < 3; i++) {
         witness_wipe();
         salvage_collect();
@@ -132,7 +177,8 @@ static void dtv_churn(void) {
     }
 }
 
-static void dtv_hold(void) {
+static void dtv_hold(void)
+{
     library_open();
     pthread_barrier_init(&dtv_barrier, NULL, DTV_THREADS + 1);
     for (dtv_round = 0; dtv_round < 5; dtv_round++) {
@@ -151,7 +197,8 @@ static void dtv_hold(void) {
 }
 
 // The loader's own lists, which grow with every dlopen, survive collections and still work.
-static void reopen_hold(void) {
+static void reopen_hold(void)
+{
     for (int i = 0; i < 20; i++) {
         library_open();
         void *p = dlsym(library, "holder_data");
@@ -185,7 +232,8 @@ static const struct place places[] = {
 };
 
 // Builds lib/holder.c into dir; its path is in the environment then. The source lies beside this file.
-static bool library_build(const char *dir) {
+static bool library_build(const char *dir)
+{
     char source[PATH_MAX], here[] = __FILE__, path[PATH_MAX], command[3 * PATH_MAX];
     snprintf(source, sizeof source, "%s/lib/holder.c", dirname(here));
     snprintf(path, sizeof path, "%s/holder.so", dir);
@@ -196,7 +244,8 @@ static bool library_build(const char *dir) {
     return system(command) == 0;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (salvage_collect == NULL || argc > 1)
         return place_main(argc, argv, places, sizeof places / sizeof places[0], 30);
     char dir[] = "/tmp/holder.XXXXXX";

@@ -31,18 +31,21 @@ static _Atomic uint64_t numbers = 1, steps;
 static struct timespec deadline;
 static uint64_t seed;
 
-static uint64_t random_next(uint64_t *state) {
+static uint64_t random_next(uint64_t *state)
+{
     *state ^= *state >> 12;
     *state ^= *state << 25;
     *state ^= *state >> 27;
     return *state * 0x2545f4914f6cdd1du;
 }
 
-static uint64_t node_sum(const struct node *n) {
+static uint64_t node_sum(const struct node *n)
+{
     return (n->magic ^ n->number * 0x9e3779b97f4a7c15u ^ n->size << 40) | 1;
 }
 
-static witness_noinline void node_check(const struct node *n, const char *from) {
+static witness_noinline void node_check(const struct node *n, const char *from)
+{
     bool whole = n->magic == MAGIC && n->check == node_sum(n);
     if (whole && witness_compare(n->payload, n->size, n->number) == n->size)
         return;
@@ -53,7 +56,8 @@ static witness_noinline void node_check(const struct node *n, const char *from) 
     _exit(1);
 }
 
-static struct node *node_make(uint64_t *state) {
+static struct node *node_make(uint64_t *state)
+{
     uint64_t r = random_next(state) >> 20;
     size_t size = r % 256 == 0 ? 50000 : r % 16 == 0 ? r / 16 % 6000 : r / 16 % 200;
     struct node *n = malloc(sizeof *n + size);
@@ -69,9 +73,9 @@ static struct node *node_make(uint64_t *state) {
 }
 
 // A random walk from a random root; NULL when it met an empty slot first.
-static struct node *node_walk(uint64_t *state) {
-    struct node *n =
-        atomic_load_explicit(&roots[random_next(state) % ROOTS], memory_order_acquire);
+static struct node *node_walk(uint64_t *state)
+{
+    struct node *n = atomic_load_explicit(&roots[random_next(state) % ROOTS], memory_order_acquire);
     for (uint64_t left = random_next(state) % 16; n && left; left--) {
         node_check(n, "a walk");
         struct node *next =
@@ -84,7 +88,8 @@ static struct node *node_walk(uint64_t *state) {
 }
 
 // Half of what is written into a full graph is NULL, so that it neither dies out nor grows for ever.
-static void graph_step(uint64_t *state) {
+static void graph_step(uint64_t *state)
+{
     struct node *a = node_walk(state), *b = node_walk(state);
     switch (random_next(state) >> 8 & 7) {
     case 0:
@@ -133,14 +138,16 @@ static void graph_step(uint64_t *state) {
     atomic_fetch_add_explicit(&steps, 1, memory_order_relaxed);
 }
 
-static bool stress_over(void) {
+static bool stress_over(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec > deadline.tv_sec ||
            (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec);
 }
 
-static void *stress_thread(void *arg) {
+static void *stress_thread(void *arg)
+{
     uint64_t state = (seed + (uintptr_t)arg) * 0x9e3779b97f4a7c15u | 1;
     while (!stress_over()) {
         for (int i = 0; i < 50; i++)
@@ -149,7 +156,8 @@ static void *stress_thread(void *arg) {
     return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (salvage_collect == NULL) {
         printf("0 passed, 0 failed, 1 skipped\n");
         return 0;
@@ -168,10 +176,11 @@ int main(int argc, char **argv) {
     salvage_collect();
     struct salvage_stats s;
     salvage_stats(&s);
-    printf("%lu steps, %lu nodes, %lu collections, %lu abandoned, %lu MiB reclaimed, %lu MiB live\n",
-           (unsigned long)steps, (unsigned long)numbers, (unsigned long)s.cycles,
-           (unsigned long)s.cycles_abandoned, (unsigned long)(s.reclaimed >> 20),
-           (unsigned long)(s.heap_live >> 20));
+    printf(
+        "%lu steps, %lu nodes, %lu collections, %lu abandoned, %lu MiB reclaimed, %lu MiB live\n",
+        (unsigned long)steps, (unsigned long)numbers, (unsigned long)s.cycles,
+        (unsigned long)s.cycles_abandoned, (unsigned long)(s.reclaimed >> 20),
+        (unsigned long)(s.heap_live >> 20));
     bool collected = s.cycles > s.cycles_abandoned && s.reclaimed > 0;
     if (!collected)
         printf("FAIL nothing was ever reclaimed\n");

@@ -17,19 +17,22 @@
 static struct mover movers[MOVERS];
 static struct timespec deadline;
 
-static bool torture_over(void) {
+static bool torture_over(void)
+{
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
     return now.tv_sec > deadline.tv_sec ||
            (now.tv_sec == deadline.tv_sec && now.tv_nsec >= deadline.tv_nsec);
 }
 
-static size_t torture_size(struct mover *m) {
+static size_t torture_size(struct mover *m)
+{
     static const size_t sizes[] = {24, 64, 128, 500, 1024, 4242, 20000, 70000};
     return sizes[mover_random(m) % (sizeof sizes / sizeof sizes[0])];
 }
 
-static witness_noinline void torture_some(struct mover *m) {
+static witness_noinline void torture_some(struct mover *m)
+{
     for (int i = 0; i < 100; i++) {
         struct mover_object *o = &m->objects[mover_random(m) % MOVER_OBJECTS];
         mover_move(m, o, mover_random(m) % PLACES, mover_random(m) % MOVES);
@@ -39,7 +42,8 @@ static witness_noinline void torture_some(struct mover *m) {
     mover_litter(m, torture_size(m));
 }
 
-static void *torture_thread(void *arg) {
+static void *torture_thread(void *arg)
+{
     struct mover *m = arg;
     uintptr_t stack[MOVER_OBJECTS][MOVER_WORDS] = {{0}};
     m->stack = stack;
@@ -53,7 +57,8 @@ static void *torture_thread(void *arg) {
     return NULL;
 }
 
-int main(int argc, char **argv) {
+int main(int argc, char **argv)
+{
     if (salvage_collect == NULL) {
         printf("0 passed, 0 failed, 1 skipped\n");
         return 0;

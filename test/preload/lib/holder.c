@@ -14,7 +14,8 @@ static _Thread_local _Alignas(4096) uintptr_t holder_tls_aligned[8];
 
 // The address of variable n in the calling thread, or NULL.
 void *holder_place(int n);
-void *holder_place(int n) {
+void *holder_place(int n)
+{
     switch (n) {
     case 0:
         return &holder_data;

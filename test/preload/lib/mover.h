@@ -39,10 +39,10 @@ enum mover_kind {
 };
 
 static const char *const mover_places[PLACES] = {
-    "global",    "TLS",   "stack",          "small object",   "large object", "fresh object",
-    "abandoned", "grown", "private mapping", "shared mapping"};
-static const char *const mover_moves[MOVES] = {"store",   "memcpy", "vector",   "register",
-                                               "scratch", "xchg",   "kernel",   "interior"};
+    "global",       "TLS",       "stack", "small object",    "large object",
+    "fresh object", "abandoned", "grown", "private mapping", "shared mapping"};
+static const char *const mover_moves[MOVES] = {"store",   "memcpy", "vector", "register",
+                                               "scratch", "xchg",   "kernel", "interior"};
 
 #define MOVER_WORDS 8 // of the block that MOVE_MEMCPY copies; the pointer is the fourth
 #define MOVER_LARGE (300000 / sizeof(uintptr_t))
@@ -68,23 +68,26 @@ struct mover {
 };
 
 static _Thread_local uintptr_t mover_tls[MOVER_OBJECTS][MOVER_WORDS];
-static _Atomic bool mover_over;         // the collecting thread stops
-static _Atomic uint64_t mover_cycles;   // collections that it made
+static _Atomic bool mover_over;       // the collecting thread stops
+static _Atomic uint64_t mover_cycles; // collections that it made
 static _Atomic uint64_t mover_moves_done;
 
-static inline uint64_t mover_random(struct mover *m) {
+static inline uint64_t mover_random(struct mover *m)
+{
     m->state ^= m->state >> 12;
     m->state ^= m->state << 25;
     m->state ^= m->state >> 27;
     return m->state * 0x2545f4914f6cdd1du;
 }
 
-static void *mover_memory(void *p) {
+static void *mover_memory(void *p)
+{
     WITNESS_NEED(p != NULL && p != MAP_FAILED, "no memory");
     return p;
 }
 
-static void mover_object_init(struct mover_object *o) {
+static void mover_object_init(struct mover_object *o)
+{
     o->small = mover_memory(calloc(MOVER_WORDS, sizeof(uintptr_t)));
     o->large = mover_memory(calloc(MOVER_LARGE, sizeof(uintptr_t)));
     o->grown_words = MOVER_WORDS;
@@ -97,7 +100,8 @@ static void mover_object_init(struct mover_object *o) {
 
 // The block of a place, of MOVER_WORDS words. `enter`: the pointer is about to come.
 static uintptr_t *mover_block(struct mover *m, struct mover_object *o, enum mover_place place,
-                              bool enter) {
+                              bool enter)
+{
     switch (place) {
     case PLACE_GLOBAL:
         return o->global;
@@ -124,7 +128,8 @@ static uintptr_t *mover_block(struct mover *m, struct mover_object *o, enum move
 }
 
 // After the pointer has left `place`, whose block was `block`.
-static void mover_leave(struct mover_object *o, enum mover_place place, uintptr_t *block) {
+static void mover_leave(struct mover_object *o, enum mover_place place, uintptr_t *block)
+{
     if (place == PLACE_FRESH || place == PLACE_ABANDONED) {
         if (o->fresh == block) // not when it went from one fresh object to the next
             o->fresh = NULL;
@@ -133,7 +138,8 @@ static void mover_leave(struct mover_object *o, enum mover_place place, uintptr_
     }
 }
 
-static void mover_through_rbx(volatile uintptr_t *from, volatile uintptr_t *to) {
+static void mover_through_rbx(volatile uintptr_t *from, volatile uintptr_t *to)
+{
     __asm__ volatile("movq (%0), %%rbx\n\tmovq $0, (%0)\n\tmovl $200, %%ecx\n"
                      "1:\tpause\n\tdecl %%ecx\n\tjnz 1b\n\t"
                      "movq %%rbx, (%1)\n\txorl %%ebx, %%ebx"
@@ -142,7 +148,8 @@ static void mover_through_rbx(volatile uintptr_t *from, volatile uintptr_t *to) 
                      : "rbx", "rcx", "cc", "memory");
 }
 
-static void mover_through_r10(volatile uintptr_t *from, volatile uintptr_t *to) {
+static void mover_through_r10(volatile uintptr_t *from, volatile uintptr_t *to)
+{
     __asm__ volatile("movq (%0), %%r10\n\tmovq $0, (%0)\n\tmovl $200, %%ecx\n"
                      "1:\tpause\n\tdecl %%ecx\n\tjnz 1b\n\t"
                      "movq %%r10, (%1)\n\txorl %%r10d, %%r10d"
@@ -151,7 +158,8 @@ static void mover_through_r10(volatile uintptr_t *from, volatile uintptr_t *to) 
                      : "r10", "rcx", "cc", "memory");
 }
 
-static void mover_through_xmm(volatile uintptr_t *from, volatile uintptr_t *to) {
+static void mover_through_xmm(volatile uintptr_t *from, volatile uintptr_t *to)
+{
     __asm__ volatile("movq (%0), %%xmm9\n\tmovq $0, (%0)\n\tpunpcklqdq %%xmm9, %%xmm9\n\t"
                      "psrldq $8, %%xmm9\n\tmovl $200, %%ecx\n"
                      "1:\tpause\n\tdecl %%ecx\n\tjnz 1b\n\t"
@@ -161,7 +169,8 @@ static void mover_through_xmm(volatile uintptr_t *from, volatile uintptr_t *to) 
                      : "xmm9", "rcx", "cc", "memory");
 }
 
-static void mover_by_kernel(uintptr_t *from, uintptr_t *to) {
+static void mover_by_kernel(uintptr_t *from, uintptr_t *to)
+{
     struct iovec a = {to, sizeof *to}, b = {from, sizeof *from};
     if (process_vm_readv(getpid(), &a, 1, &b, 1, 0) != (ssize_t)sizeof *to)
         *(volatile uintptr_t *)to = *(volatile uintptr_t *)from;
@@ -169,7 +178,8 @@ static void mover_by_kernel(uintptr_t *from, uintptr_t *to) {
 }
 
 static witness_noinline void mover_carry(struct mover_object *o, enum mover_kind kind,
-                                         uintptr_t *from_block, uintptr_t *to_block) {
+                                         uintptr_t *from_block, uintptr_t *to_block)
+{
     volatile uintptr_t *from = from_block + 3, *to = to_block + 3;
     switch (kind) {
     case MOVE_MEMCPY:
@@ -210,7 +220,8 @@ static witness_noinline void mover_carry(struct mover_object *o, enum mover_kind
 }
 
 static _Noreturn void mover_fail(const struct mover *m, const struct mover_object *o,
-                                 enum mover_place from, enum mover_kind kind, const char *what) {
+                                 enum mover_place from, enum mover_kind kind, const char *what)
+{
     printf("FAIL %s: seed %lu, mover %u, step %lu, object %td of %zu bytes, %s -> %s by %s\n", what,
            (unsigned long)m->seed, m->number, (unsigned long)m->step, o - m->objects,
            o->witness.size, mover_places[from], mover_places[o->at], mover_moves[kind]);
@@ -221,7 +232,8 @@ static _Noreturn void mover_fail(const struct mover *m, const struct mover_objec
 
 // One move, and a look at the object.
 static void mover_move(struct mover *m, struct mover_object *o, enum mover_place place,
-                       enum mover_kind kind) {
+                       enum mover_kind kind)
+{
     enum mover_place from = o->at;
     uintptr_t *from_block = mover_block(m, o, from, false);
     uintptr_t *to_block = mover_block(m, o, place, true);
@@ -243,7 +255,8 @@ static void mover_move(struct mover *m, struct mover_object *o, enum mover_place
 }
 
 // A new object in place of the old one, which is freed or left to the collector.
-static witness_noinline void mover_renew(struct mover *m, struct mover_object *o, size_t size) {
+static witness_noinline void mover_renew(struct mover *m, struct mover_object *o, size_t size)
+{
     volatile uintptr_t *word = mover_block(m, o, o->at, false) + 3;
     void *old = (void *)~o->witness.inverted;
     struct witness w;
@@ -258,7 +271,8 @@ static witness_noinline void mover_renew(struct mover *m, struct mover_object *o
 }
 
 // Objects that nobody keeps, to take the place of what was lost.
-static witness_noinline void mover_litter(struct mover *m, size_t size) {
+static witness_noinline void mover_litter(struct mover *m, size_t size)
+{
     for (int i = 0; i < 8; i++) {
         void *volatile p = malloc(size);
         if (p)
@@ -268,7 +282,8 @@ static witness_noinline void mover_litter(struct mover *m, size_t size) {
     }
 }
 
-static void *mover_collector(void *arg) {
+static void *mover_collector(void *arg)
+{
     while (!atomic_load_explicit(&mover_over, memory_order_relaxed)) {
         salvage_collect();
         atomic_fetch_add_explicit(&mover_cycles, 1, memory_order_relaxed);

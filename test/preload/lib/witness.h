@@ -32,7 +32,8 @@
 #define WITNESS_SIZE 4242
 #define WITNESS_SKIP 77
 #define WITNESS_KEPT 78 // passed, but the witness outlived its last pointer
-#define WITNESS_NONE SIZE_MAX // the case makes its own objects and ends well by returning from `hold`
+#define WITNESS_NONE                                                                               \
+    SIZE_MAX             // the case makes its own objects and ends well by returning from `hold`
 #define WITNESS_HANG 120 // seconds until a case counts as hung
 
 #define witness_noinline __attribute__((noinline, noclone, unused))
@@ -51,13 +52,15 @@ struct witness {
 static struct witness witness;
 
 // The pattern's words have a top that no user address has: a scan of the witness finds nothing.
-static inline uint64_t witness_word(uint64_t seed, size_t i) {
+static inline uint64_t witness_word(uint64_t seed, size_t i)
+{
     uint64_t x = (seed + i + 1) * 0x9e3779b97f4a7c15u;
     x ^= x >> 29;
     return (x & 0x0000ffffffffffffu) | 0xa5a5000000000000u;
 }
 
-static witness_noinline void witness_fill(unsigned char *p, size_t size, uint64_t seed) {
+static witness_noinline void witness_fill(unsigned char *p, size_t size, uint64_t seed)
+{
     for (size_t at = 0; at < size; at += 8) {
         uint64_t w = witness_word(seed, at / 8);
         memcpy(p + at, &w, size - at < 8 ? size - at : 8);
@@ -65,7 +68,8 @@ static witness_noinline void witness_fill(unsigned char *p, size_t size, uint64_
 }
 
 // The offset of the first byte that differs from the pattern, or size.
-static witness_noinline size_t witness_compare(const unsigned char *p, size_t size, uint64_t seed) {
+static witness_noinline size_t witness_compare(const unsigned char *p, size_t size, uint64_t seed)
+{
     for (size_t at = 0; at < size; at += 8) {
         uint64_t w = witness_word(seed, at / 8);
         if (memcmp(p + at, &w, size - at < 8 ? size - at : 8) != 0)
@@ -76,7 +80,8 @@ static witness_noinline size_t witness_compare(const unsigned char *p, size_t si
 
 // Allocates a witness, held by its anchor until that is weighed. Registers and dead stack are the
 // caller's to wipe.
-static witness_noinline void witness_make(struct witness *w, size_t size) {
+static witness_noinline void witness_make(struct witness *w, size_t size)
+{
     static _Atomic uint64_t seeds = 1;
     unsigned char *p = malloc(size);
     if (p == NULL)
@@ -89,9 +94,13 @@ static witness_noinline void witness_make(struct witness *w, size_t size) {
 }
 
 // From here on only the place under test holds the witness.
-static inline void witness_weigh(struct witness *w) { *(void *volatile *)&w->anchor = NULL; }
+static inline void witness_weigh(struct witness *w)
+{
+    *(void *volatile *)&w->anchor = NULL;
+}
 
-static witness_noinline bool witness_intact(const struct witness *w) {
+static witness_noinline bool witness_intact(const struct witness *w)
+{
     const unsigned char *p = (const unsigned char *)~w->inverted;
     size_t at = witness_compare(p, w->size, w->seed);
     if (at == w->size)
@@ -101,7 +110,8 @@ static witness_noinline bool witness_intact(const struct witness *w) {
 }
 
 // The same for a witness that may be gone: its memory may not even be mapped any more.
-static witness_noinline bool witness_survives(const struct witness *w) {
+static witness_noinline bool witness_survives(const struct witness *w)
+{
     static unsigned char copy[1 << 16];
     size_t n = w->size < sizeof copy ? w->size : sizeof copy;
     struct iovec to = {copy, n}, from = {(void *)~w->inverted, n};
@@ -112,16 +122,19 @@ static witness_noinline bool witness_survives(const struct witness *w) {
 
 // Writes the witness's address plus delta to *where.
 static witness_noinline void witness_put_of(const struct witness *w, volatile void *where,
-                                            ptrdiff_t delta) {
+                                            ptrdiff_t delta)
+{
     *(volatile uintptr_t *)where = ~w->inverted + (uintptr_t)delta;
 }
 
-static witness_noinline void witness_put(volatile void *where) {
+static witness_noinline void witness_put(volatile void *where)
+{
     witness_put_of(&witness, where, 0);
 }
 
 // Overwrites dead stack below the caller, and every register that a call may leave changed.
-static witness_noinline void witness_wipe(void) {
+static witness_noinline void witness_wipe(void)
+{
     volatile uint64_t pad[6144];
     for (size_t i = 0; i < sizeof pad / sizeof pad[0]; i++)
         pad[i] = 0;
@@ -150,7 +163,8 @@ static witness_noinline void witness_wipe(void) {
 }
 
 // Allocates and frees objects of this size, filled with garbage: a reclaimed slot gets overwritten.
-static witness_noinline void witness_churn(size_t size) {
+static witness_noinline void witness_churn(size_t size)
+{
     static _Thread_local void *filler[512];
     for (size_t i = 0; i < sizeof filler / sizeof filler[0]; i++) {
         filler[i] = malloc(size);
@@ -164,7 +178,8 @@ static witness_noinline void witness_churn(size_t size) {
 }
 
 // Weighs the anchor, then makes three whole collections with churn between them.
-static witness_noinline void witness_collect(size_t size) {
+static witness_noinline void witness_collect(size_t size)
+{
     witness_weigh(&witness);
     for (int i = 0; i < 3; i++) {
         witness_wipe();
@@ -175,8 +190,9 @@ static witness_noinline void witness_collect(size_t size) {
 }
 
 // Says what went wrong and ends the case.
-static _Noreturn void __attribute__((format(printf, 1, 2), unused)) witness_fail(const char *fmt,
-                                                                                 ...) {
+static _Noreturn void __attribute__((format(printf, 1, 2), unused))
+witness_fail(const char *fmt, ...)
+{
     va_list ap;
     va_start(ap, fmt);
     printf("  ");
@@ -193,7 +209,8 @@ static _Noreturn void __attribute__((format(printf, 1, 2), unused)) witness_fail
             witness_fail(__VA_ARGS__);                                                             \
     } while (0)
 
-static _Noreturn void __attribute__((unused)) witness_skip(const char *why) {
+static _Noreturn void __attribute__((unused)) witness_skip(const char *why)
+{
     printf("  skipped: %s\n", why);
     fflush(stdout);
     _exit(WITNESS_SKIP);
@@ -201,35 +218,40 @@ static _Noreturn void __attribute__((unused)) witness_skip(const char *why) {
 
 // ---- a thread that holds the witness while the case's own thread collects ----------------------
 
-static _Atomic int parked_n;   // threads that have planted and are about to block or spin
-static int parked_pipe[2];     // parked readers leave when its write end closes
+static _Atomic int parked_n; // threads that have planted and are about to block or spin
+static int parked_pipe[2];   // parked readers leave when its write end closes
 static pthread_t parked_thread;
 
-static __attribute__((unused)) void parked_say(void) {
+static __attribute__((unused)) void parked_say(void)
+{
     atomic_fetch_add_explicit(&parked_n, 1, memory_order_seq_cst);
 }
 
 // Waits until n threads have said so. They need not have reached the kernel: the collector must cope
 // with either.
-static __attribute__((unused)) void parked_await(int n) {
+static __attribute__((unused)) void parked_await(int n)
+{
     while (atomic_load_explicit(&parked_n, memory_order_seq_cst) < n)
         sched_yield();
 }
 
-static __attribute__((unused)) void parked_read(void) {
+static __attribute__((unused)) void parked_read(void)
+{
     char c;
     parked_say();
     ssize_t n = read(parked_pipe[0], &c, 1);
     WITNESS_NEED(n == 0, "read on a pipe: %zd, %s", n, strerror(errno));
 }
 
-static __attribute__((unused)) void parked_start(void *(*fn)(void *), const pthread_attr_t *attr) {
+static __attribute__((unused)) void parked_start(void *(*fn)(void *), const pthread_attr_t *attr)
+{
     if (pipe(parked_pipe) != 0 || pthread_create(&parked_thread, attr, fn, NULL) != 0)
         abort();
     parked_await(1);
 }
 
-static __attribute__((unused)) void parked_end(void) {
+static __attribute__((unused)) void parked_end(void)
+{
     close(parked_pipe[1]);
     pthread_join(parked_thread, NULL);
 }
@@ -243,7 +265,8 @@ struct place {
     size_t size;        // of the witness; 0: WITNESS_SIZE; WITNESS_NONE: no witness
 };
 
-static witness_noinline int place_run(const struct place *p) {
+static witness_noinline int place_run(const struct place *p)
+{
     alarm(WITNESS_HANG);
     setvbuf(stdout, NULL, _IONBF, 0);
     if (p->size == WITNESS_NONE) {
@@ -262,7 +285,8 @@ static witness_noinline int place_run(const struct place *p) {
     return witness_survives(&witness) ? WITNESS_KEPT : 0;
 }
 
-static int place_fork(const struct place *p, const char *self) {
+static int place_fork(const struct place *p, const char *self)
+{
     fflush(stdout);
     pid_t pid = fork();
     if (pid == 0) {
@@ -282,7 +306,8 @@ static int place_fork(const struct place *p, const char *self) {
 // Runs the case that argv names, or all of them. `kept_max`: at most so many witnesses in a hundred
 // may outlive their last pointer.
 static __attribute__((unused)) int place_main(int argc, char **argv, const struct place *v,
-                                              size_t n, int kept_max) {
+                                              size_t n, int kept_max)
+{
     if (salvage_collect == NULL) {
         printf("0 passed, 0 failed, 1 skipped\n");
         return 0;
