@@ -1,5 +1,5 @@
-// Coroutine stacks: a stack that swapcontext left, or is running on, holds pointers like any other, in
-// malloc'ed memory or in a mapping; and so does the thread's own stack while SP is elsewhere.
+// Coroutine stacks: a stack that swapcontext left, or is running on, holds pointers like any other,
+// in malloc'ed memory or in a mapping; and so does the thread's own stack while SP is elsewhere.
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1
@@ -124,7 +124,8 @@ static void argument_fn(uint64_t a, uint64_t b, uint64_t c, uint64_t d, uint64_t
     (void)b, (void)c, (void)d, (void)e, (void)f, (void)g;
 }
 
-// makecontext hands on the whole of each argument's register on x86-64, as coroutine libraries rely on.
+// makecontext hands on the whole of each argument's register on x86-64, as coroutine libraries rely
+// on.
 static witness_noinline void argument_make(bool on_stack)
 {
     void *fn = (void *)(uintptr_t)argument_fn;

@@ -1,9 +1,9 @@
-// A hundred collections against threads that wait in the kernel: no call may come back early, none with
-// EINTR, and each gets its answer when it is due. One row of the table is one call.
+// A hundred collections against threads that wait in the kernel: no call may come back early, none
+// with EINTR, and each gets its answer when it is due. One row of the table is one call.
 //
 // A row is a call that the kernel restarts after a handler installed with SA_RESTART, or that libc
-// repeats itself. Calls that a handler always interrupts, or cuts short (recv with MSG_WAITALL), need
-// another way of stopping threads; they become rows of this table when it is there.
+// repeats itself. Calls that a handler always interrupts, or cuts short (recv with MSG_WAITALL),
+// need another way of stopping threads; they become rows of this table when it is there.
 //
 // SALVAGE: mode=collect
 // SALVAGE: checkmark=1

@@ -1,5 +1,5 @@
-// Hide the pointer, all of it: the only pointer to an object goes from every place to every place by
-// every kind of move (lib/mover.h), while another thread collects back to back.
+// Hide the pointer, all of it: the only pointer to an object goes from every place to every place
+// by every kind of move (lib/mover.h), while another thread collects back to back.
 //
 // Arguments: [rounds]. One round is every combination once.
 //
@@ -24,8 +24,8 @@ static witness_noinline void hide_all(struct mover *m)
     }
 }
 
-// The mover's frame, which holds PLACE_STACK. At least so many rounds, and until a hundred collections
-// have been made.
+// The mover's frame, which holds PLACE_STACK. At least so many rounds, and until a hundred
+// collections have been made.
 static witness_noinline void hide_rounds(struct mover *m, unsigned long rounds)
 {
     static const size_t sizes[MOVER_OBJECTS] = {24, 64, 1024, 4242, 20000, 70000};

@@ -1,5 +1,5 @@
-// salvage_malloc_noscan: what stands in such memory keeps nothing alive, while ordinary memory does; and
-// the two kinds never mix, however they are freed, resized and used again.
+// salvage_malloc_noscan: what stands in such memory keeps nothing alive, while ordinary memory
+// does; and the two kinds never mix, however they are freed, resized and used again.
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1

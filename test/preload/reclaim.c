@@ -1,6 +1,7 @@
-// What nothing points to comes back: nearly all of many small objects by two collections, large ones,
-// cycles, what ended threads and closed libraries held; and what is reachable by unusual shapes (a very
-// long list, a very large array) stays, with the statistics telling the truth about both.
+// What nothing points to comes back: nearly all of many small objects by two collections, large
+// ones, cycles, what ended threads and closed libraries held; and what is reachable by unusual
+// shapes (a very long list, a very large array) stays, with the statistics telling the truth about
+// both.
 //
 // Conservatism may keep a few (stale words); each case says how many.
 //
@@ -154,7 +155,8 @@ static void identity(void)
     salvage_collect();
     salvage_collect();
     salvage_stats(&s);
-    // What is out of spans but free lies in thread caches; `live` counts it, `freed` may or may not.
+    // What is out of spans but free lies in thread caches; `live` counts it, `freed` may or may
+    // not.
     uint64_t left = s.allocated - s.freed - s.reclaimed;
     WITNESS_NEED(left <= s.heap_live + (4 << 20) && left < 16 << 20,
                  "%lu bytes neither freed nor reclaimed, %lu live", (unsigned long)left,
@@ -380,8 +382,8 @@ static void threads_dropped(void)
     reclaimed_end(32 * 128000, 95);
 }
 
-// Static TLS of a thread that has ended. glibc may keep its block for the next thread, so only what is
-// lost for good counts: the next thread's block starts with zeroes.
+// Static TLS of a thread that has ended. glibc may keep its block for the next thread, so only what
+// is lost for good counts: the next thread's block starts with zeroes.
 static _Thread_local void *ended_tls[64];
 
 static void *ended_thread(void *arg)

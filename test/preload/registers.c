@@ -1,6 +1,7 @@
-// A pointer that lives only in a vector register of another thread, which was interrupted in the middle
-// of a copy, say, keeps its object: XMM, the upper halves of YMM and ZMM, mask registers, MMX.
-// (Vector registers of the collecting thread's own callers can't hold anything: they are caller-saved.)
+// A pointer that lives only in a vector register of another thread, which was interrupted in the
+// middle of a copy, say, keeps its object: XMM, the upper halves of YMM and ZMM, mask registers,
+// MMX. (Vector registers of the collecting thread's own callers can't hold anything: they are
+// caller-saved.)
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1
@@ -41,7 +42,8 @@ static void spin_drop(void)
     "cmpl $0, spin_stop(%rip)\n\t"                                                                 \
     "je 1b\n\t"
 
-// The address goes to byte `lane` of the register by way of a block on the stack, which is then zeroed.
+// The address goes to byte `lane` of the register by way of a block on the stack, which is then
+// zeroed.
 #define VECTOR(name, load, clear, lane, need)                                                      \
     void vector_##name(void);                                                                      \
     __asm__(".text\nvector_" #name ":\n\t"                                                         \

@@ -1,7 +1,7 @@
 // Every place of a process's own memory that can hold the only pointer to an object: what stands
 // there must keep the object, with nothing else to help (lib/witness.h says how a case works).
-// Places in the kernel, in dlopen'ed libraries, on coroutine stacks and in vector registers have files
-// of their own: rootskernel, rootsdl, coroutines, registers.
+// Places in the kernel, in dlopen'ed libraries, on coroutine stacks and in vector registers have
+// files of their own: rootskernel, rootsdl, coroutines, registers.
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1
@@ -259,7 +259,8 @@ static void *stack_read_thread(void *arg)
     return arg;
 }
 
-// One past the end of a witness whose size is its slot's, so that p + size is the next slot's start.
+// One past the end of a witness whose size is its slot's, so that p + size is the next slot's
+// start.
 static void *stack_past_thread(void *arg)
 {
     volatile uintptr_t word = 0;
@@ -940,8 +941,8 @@ static void birth_c11_hold(void)
     birth_run(birth_c11);
 }
 
-// The result of a thread that has ended and waits to be joined: its kernel thread is gone, the result
-// stands in its thread block alone.
+// The result of a thread that has ended and waits to be joined: its kernel thread is gone, the
+// result stands in its thread block alone.
 static _Atomic pid_t result_tid;
 
 static void *result_thread(void *arg)

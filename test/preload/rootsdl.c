@@ -1,6 +1,6 @@
-// Roots in libraries that the program opens: their data and bss, and their thread-local storage, whose
-// blocks only the DTV of each thread knows; and the DTV itself, which glibc keeps in the thread blocks
-// of cached stacks between one thread and the next.
+// Roots in libraries that the program opens: their data and bss, and their thread-local storage,
+// whose blocks only the DTV of each thread knows; and the DTV itself, which glibc keeps in the
+// thread blocks of cached stacks between one thread and the next.
 //
 // The library (lib/holder.c) is built by `cc` in a temporary directory when this test starts.
 //
@@ -231,7 +231,8 @@ static const struct place places[] = {
     {"dlopen and dlclose", reopen_hold, place_drop, 0},
 };
 
-// Builds lib/holder.c into dir; its path is in the environment then. The source lies beside this file.
+// Builds lib/holder.c into dir; its path is in the environment then. The source lies beside this
+// file.
 static bool library_build(const char *dir)
 {
     char source[PATH_MAX], here[] = __FILE__, path[PATH_MAX], command[3 * PATH_MAX];

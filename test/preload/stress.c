@@ -1,6 +1,7 @@
-// Threads that rewrite one shared graph at random while cycles run at every turn: nodes of many sizes,
-// reached from a table of roots, from each other and from the walkers' stacks alone. Nothing is ever
-// freed. Every node that a walk meets must be whole: its checksum is over what never changes in it.
+// Threads that rewrite one shared graph at random while cycles run at every turn: nodes of many
+// sizes, reached from a table of roots, from each other and from the walkers' stacks alone. Nothing
+// is ever freed. Every node that a walk meets must be whole: its checksum is over what never
+// changes in it.
 //
 // Arguments: [seconds [seed]].
 //
@@ -87,7 +88,8 @@ static struct node *node_walk(uint64_t *state)
     return n;
 }
 
-// Half of what is written into a full graph is NULL, so that it neither dies out nor grows for ever.
+// Half of what is written into a full graph is NULL, so that it neither dies out nor grows for
+// ever.
 static void graph_step(uint64_t *state)
 {
     struct node *a = node_walk(state), *b = node_walk(state);

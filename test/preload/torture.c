@@ -1,8 +1,8 @@
-// Hide the pointer, at random: threads move the only pointers to checked objects about (lib/mover.h),
-// renew the objects and drop others, while one thread collects back to back.
+// Hide the pointer, at random: threads move the only pointers to checked objects about
+// (lib/mover.h), renew the objects and drop others, while one thread collects back to back.
 //
-// Arguments: [seconds [seed]]. A failure prints the seed; timing isn't in it, so a run with the same
-// seed makes the same moves but meets the collections elsewhere.
+// Arguments: [seconds [seed]]. A failure prints the seed; timing isn't in it, so a run with the
+// same seed makes the same moves but meets the collections elsewhere.
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1

@@ -1,10 +1,11 @@
-// Movers hide the only pointer to a checked object: from place to place, by every kind of copy, while
-// another thread collects back to back. At each moment the pointer stands in at least one root or
-// reachable word or register, so the object may never be lost; each move ends by checking it.
+// Movers hide the only pointer to a checked object: from place to place, by every kind of copy,
+// while another thread collects back to back. At each moment the pointer stands in at least one
+// root or reachable word or register, so the object may never be lost; each move ends by checking
+// it.
 //
-// A mover lives in static memory and keeps for itself only the object's inverted address. The pointer
-// is cleared at the old place after it was written to the new one, or, in the moves that go through
-// one register alone, before.
+// A mover lives in static memory and keeps for itself only the object's inverted address. The
+// pointer is cleared at the old place after it was written to the new one, or, in the moves that go
+// through one register alone, before.
 #ifndef MOVER_H
 #define MOVER_H
 

@@ -227,8 +227,8 @@ static __attribute__((unused)) void parked_say(void)
     atomic_fetch_add_explicit(&parked_n, 1, memory_order_seq_cst);
 }
 
-// Waits until n threads have said so. They need not have reached the kernel: the collector must cope
-// with either.
+// Waits until n threads have said so. They need not have reached the kernel: the collector must
+// cope with either.
 static __attribute__((unused)) void parked_await(int n)
 {
     while (atomic_load_explicit(&parked_n, memory_order_seq_cst) < n)
