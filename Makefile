@@ -1,7 +1,10 @@
 # Salvage. `make` builds, `make demo` shows, `make test` tests; docs/architecture.md tells the layers.
 # Sources are found by folder: a new core/x.c or test/unit/x.c needs no line here.
 
-CC       ?= gcc
+ifeq ($(origin CC),default)
+CC       := gcc
+endif
+CXX      ?= g++
 BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
@@ -13,7 +16,9 @@ CSTD     := -std=gnu17 -D_GNU_SOURCE
 OPT      ?= -O2 -g
 LIBFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-strict-aliasing \
             -fno-semantic-interposition -fcf-protection=none -fno-plt
-CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) -Icore -Iscanners -Ipreload -Ipreload/include
+# -iquote: a header of ours may have the name of one of libc's (assert.h).
+INCLUDE  := -iquote core -iquote scanners -iquote preload -Ipreload/include
+CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE)
 
 layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH).S)
 CORE     := $(call layer,core)
@@ -24,17 +29,169 @@ obj = $(patsubst %,$(BUILD)/%.o,$(1))
 UNIT     := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(wildcard test/unit/*.c))
 CASES    := $(patsubst test/preload/%.c,$(BUILD)/test/preload/%,$(wildcard test/preload/*.c))
 
-.PHONY: all demo test check-fast test-programs bench lint install clean deps unit cases
+CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test/preload/*.cc))
+
+.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases \
+        lint-format lint-tidy lint-cppcheck lint-clang format
 .DELETE_ON_ERROR:
+.SUFFIXES:
 
 all: $(BUILD)/libsalvage.so
 
-$(BUILD)/%.c.o: %.c
+# ---- what has to be installed: named here, installed by test/deps.sh only ----------------------
+
+JEMALLOC := $(shell $(CC) -print-file-name=libjemalloc_pic.a 2>/dev/null)
+missing   = $(if $(shell command -v $(CC)),,gcc) $(if $(shell command -v objcopy),,binutils) \
+            $(if $(wildcard /usr/include/stdio.h),,libc6-dev) \
+            $(if $(filter /%,$(JEMALLOC)),,libjemalloc-dev)
+need:
+	@m="$(strip $(missing))"; test -z "$$m" || \
+	{ echo "make: missing Debian packages: $$m (apt-get install $$m, or: test/deps.sh build)" >&2; \
+	exit 1; }
+
+deps:
+	test/deps.sh build test
+
+# ---- the library -------------------------------------------------------------------------------
+
+$(BUILD)/%.c.o: %.c | need
 	@mkdir -p $(@D)
 	$(CC) $(CFLAGS_ALL) $(LIBFLAGS) -MMD -MP -c $< -o $@
 
-$(BUILD)/%.S.o: %.S
+$(BUILD)/%.S.o: %.S | need
 	@mkdir -p $(@D)
 	$(CC) $(LIBFLAGS) -c $< -o $@
 
--include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+# The private jemalloc: the members of the PIC library, without its C++ operators, as one object.
+# Only META_FACE can be seen from outside, under meta_ names; what stands in META_LIBC is answered by
+# core/metadata.c instead of libc. Its constructor is dropped: it starts at the first allocation.
+META_FACE := mallocx:mallocx sdallocx:sdallocx je_jemalloc_postfork_child:postfork_child \
+             malloc_conf:conf
+META_LIBC := mmap munmap mprotect madvise secure_getenv readlink sysconf syscall sbrk dlsym atexit \
+             pthread_atfork pthread_key_create close creat exp getpid gettimeofday log open round \
+             pthread_cond_signal pthread_cond_timedwait pthread_cond_wait pthread_create \
+             pthread_getname_np pthread_join pthread_setname_np pthread_sigmask sched_setaffinity \
+             sigfillset
+meta_old = $(word 1,$(subst :, ,$(1)))
+meta_new = meta_$(word 2,$(subst :, ,$(1)))
+
+$(BUILD)/meta.o: $(JEMALLOC) Makefile | need
+	@rm -rf $(BUILD)/meta && mkdir -p $(BUILD)/meta
+	cd $(BUILD)/meta && ar x $(JEMALLOC) && rm jemalloc_cpp.pic.o && $(LD) -r -o all.o *.pic.o
+	objcopy --strip-debug --remove-section=.init_array --remove-section=.rela.init_array \
+	    $(foreach f,$(META_FACE),--redefine-sym=$(call meta_old,$f)=$(call meta_new,$f)) \
+	    $(foreach f,$(META_LIBC),--redefine-sym=$f=meta_$f) \
+	    --redefine-sym=_Unwind_Backtrace=meta_Unwind_Backtrace \
+	    --redefine-sym=_Unwind_GetIP=meta_Unwind_GetIP $(BUILD)/meta/all.o $(BUILD)/meta/named.o
+	objcopy $(foreach f,$(META_FACE),--keep-global-symbol=$(call meta_new,$f)) \
+	    $(BUILD)/meta/named.o $@
+	@rm -rf $(BUILD)/meta
+
+LIBOBJ := $(call obj,$(CORE) $(SCANNERS) $(PRELOAD)) $(BUILD)/meta.o
+
+# -z now: lazy binding would run the dynamic linker inside malloc. Anything but libc would pull a
+# library, with its own mallocs and symbols, into every program: the recipe fails on it.
+$(BUILD)/libsalvage.so: $(LIBOBJ) preload/libsalvage.map Makefile
+	$(CC) $(OPT) -shared -Wl,-soname,libsalvage.so -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	    -Wl,--version-script=preload/libsalvage.map -Wl,--no-undefined -Wl,--as-needed \
+	    -o $@ $(LIBOBJ)
+	@extra=$$(readelf -dW $@ | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
+	    grep -vxE 'libc\.so\.6|ld-linux-x86-64\.so\.2'); test -z "$$extra" || \
+	{ echo "$@ needs more than libc: $$extra" >&2; exit 1; }
+
+# ---- tests -------------------------------------------------------------------------------------
+
+# A unit test takes what it needs of core and scanners from an archive, and interposes nothing.
+$(BUILD)/units.a: $(call obj,$(CORE) $(SCANNERS)) $(BUILD)/meta.o
+	@rm -f $@
+	ar rcs $@ $^
+
+TESTFLAGS := $(CSTD) -O1 -g -Wall -Wextra $(INCLUDE) -MMD -MP
+
+$(BUILD)/test/unit/%: test/unit/%.c $(BUILD)/units.a
+	@mkdir -p $(@D)
+	$(CC) $(TESTFLAGS) -fno-builtin -o $@ $< $(BUILD)/units.a -lcriterion -lm -pthread
+
+# A case is a program as anybody would compile it, without the library. Its own lines
+# `// CFLAGS: ...` add flags, `// CXX` makes a .c file C++.
+case_flags = $(shell sed -n 's,^// CFLAGS: *,,p' $(1))
+case_cxx   = $(shell grep -qx '// CXX' $(1) && echo $(CXX) -x c++ || echo $(CC) -std=gnu17)
+CASEFLAGS := -O1 -g -Itest/preload -Ipreload/include -MMD -MP
+
+$(BUILD)/test/preload/%: test/preload/%.c | need
+	@mkdir -p $(@D)
+	$(call case_cxx,$<) $(CASEFLAGS) -D_GNU_SOURCE -o $@ $< $(call case_flags,$<) \
+	    -pthread -ldl -lrt
+
+$(BUILD)/test/preload/%: test/preload/%.cc | need
+	@mkdir -p $(@D)
+	$(CXX) $(CASEFLAGS) -o $@ $< $(call case_flags,$<) -pthread -ldl -lrt
+
+unit: $(UNIT)
+	test/run.sh unit $(UNIT)
+
+cases: $(BUILD)/libsalvage.so $(CASES)
+	test/run.sh cases $(CASES)
+
+check-fast: unit
+
+# Dependencies first, whatever -j says, and the wildcards above know nothing that deps would bring.
+test: deps
+	@$(MAKE) --no-print-directory $(BUILD)/libsalvage.so $(UNIT) $(CASES)
+	test/run.sh all $(UNIT) $(CASES)
+
+test-programs: $(BUILD)/libsalvage.so
+	test/programs/all.sh
+
+bench: $(BUILD)/libsalvage.so
+	test/bench/bench.sh
+
+demo:
+	test/deps.sh build demo
+	@$(MAKE) --no-print-directory all
+	test/demo.sh
+
+# ---- how the code reads ------------------------------------------------------------------------
+
+FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
+            test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch])
+ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
+LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
+
+# Installs nothing: test/deps.sh lint does.
+lint: lint-format lint-tidy lint-cppcheck lint-clang
+
+lint-format:
+	clang-format --dry-run -Werror $(FORMATTED)
+
+format:
+	clang-format -i $(FORMATTED)
+
+lint-tidy:
+	clang-tidy --quiet $(ANALYSED) -- $(LINTFLAGS) -fno-builtin
+
+# System headers are left out on purpose: cppcheck knows libc by itself. memleak: our functions that
+# hand out memory are not malloc. comparePointers, objectIndex: address arithmetic is this code's work.
+lint-cppcheck:
+	cppcheck --quiet --std=c11 --language=c --platform=unix64 -D__x86_64__ -D_GNU_SOURCE \
+	    --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
+	    --suppress=missingInclude --suppress=missingIncludeSystem \
+	    --suppress=memleak --suppress=memleakOnRealloc \
+	    --suppress=comparePointers --suppress=objectIndex \
+	    -Icore -Iscanners -Ipreload -Ipreload/include $(ANALYSED)
+
+# The other compiler, -Werror included.
+lint-clang:
+	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
+	    $(DESTDIR)$(PREFIX)/share/doc/salvage
+	install -m 644 $(BUILD)/libsalvage.so $(DESTDIR)$(PREFIX)/lib
+	install -m 644 preload/include/salvage.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(wildcard LICENSE README.md) $(DESTDIR)$(PREFIX)/share/doc/salvage
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -path $(BUILD)/clang -prune -o -name '*.d' -print 2>/dev/null)

@@ -49,11 +49,13 @@ struct sv_class {
 
 // ---- pagemap.h ----------------------------------------------------------------------------------
 
-// One word a page: the low 13 bits are the code times sizeof(struct sv_bin), which is where free()
-// finds the bin in a thread's cache; the bits above are how many pages lie between the span's first
+// One word a page. Bits 5 to 12 are the code, so that masked they are the code times sizeof(struct
+// sv_bin), where free() finds the bin in a thread's cache; the low 5 bits are the class's shift, where
+// a rotation by the whole word finds it; the bits above are how many pages lie between the span's first
 // page and this one, so that (entry & ~0x1fff) is that distance in bytes. 0: no object here.
 typedef uint32_t sv_pagemap_entry;
 #define SV_PAGEMAP_CODE_MASK 0x1fffu
+#define SV_PAGEMAP_BIN_MASK 0x1fe0u
 #define SV_PAGEMAP_BACK_MAX 0x7ffffu // this far or farther: step back and look again
 
 // ---- span.h -------------------------------------------------------------------------------------
@@ -118,9 +120,7 @@ struct sv_bin {
     void **base;     // const: empty when top == base
     void **end;      // owner: full when top == end (below the array's end while the bin is young)
     uint32_t inv;    // const: struct sv_class.inv
-    uint16_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
-    uint8_t shift;   // const: struct sv_class.shift
-    uint8_t young;   // owner: refills so far, saturating: batches grow with it
+    uint32_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
 };
 _Static_assert(sizeof(struct sv_bin) == 32, "pagemap entries and the bin table count on it");
 _Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin's offset fits");
@@ -131,9 +131,8 @@ struct sv_cache {
     struct sv_bin bins[SV_NCODE];   // owner
     uintptr_t key;                  // const: the process's mark of a freed slot
     uint16_t lut[SV_CACHE_LUT];     // const: (size - 1) / 16 -> byte offset of the bin
+    uint8_t young[SV_NCODE];        // owner: fills of a bin so far, saturating: batches grow with it
     uint32_t state;                 // owner: enum sv_cache_state
-    uint64_t bytes_in;              // owner: bytes refilled, for the statistics
-    uint64_t bytes_out;             // owner: bytes flushed
     struct sv_cache *next;          // world's list lock: all caches
     struct sv_thread *thread;       // const: owner, NULL for an orphan
     void **slots;                   // const: the array behind the bins
@@ -194,26 +193,21 @@ struct sv_heap {
 
 // ---- world.h ------------------------------------------------------------------------------------
 
-enum sv_thread_state {
-    SV_THREAD_RUNNING,  // may do anything; must be signalled to stop
-    SV_THREAD_STOPPED,  // waits in the stop handler, registers in its signal frame
-    SV_THREAD_GONE      // its kernel thread has ended
-};
-
 struct sv_thread {
     struct sv_thread *next;       // world lock
-    struct sv_thread *hash_next;  // world lock
     int32_t tid;                  // const: kernel thread id
-    _Atomic uint32_t state;       // enum sv_thread_state; the handler and the stopper write it
-    _Atomic uint32_t epoch;       // the stop that this thread has answered last
-    uintptr_t sp;                 // its handler: lowest address of its live stack
-    uintptr_t frame;              // its handler: address of the signal frame (registers), 0: none
-    uintptr_t frame_hi;           // its handler: end of what the frame's stack holds (alternate stack)
-    uintptr_t stack_lo;           // const: of its pthread stack, 0 when unknown
-    uintptr_t stack_hi;           // const: below the frames, static TLS and thread block start here
+    _Atomic uint32_t epoch;       // its handler: the last stop that this thread has answered
+    uintptr_t sp;                 // its handler: the stack pointer that the stop interrupted
+    uintptr_t frame;              // its handler: lowest address of the signal frame (all registers)
+    uintptr_t frame_end;          // its handler: end of the stack that the frame lies on, 0: sp's own
+    uintptr_t stack_lo;           // const: its pthread stack, 0 when unknown
+    uintptr_t stack_hi;           // const: above the first frame; static TLS and thread block follow
+    uintptr_t stack_end;          // const: end of the stack's memory
     uintptr_t tcb;                // const: address of its thread block
     bool user_stack;              // const: memory that the program gave, never cached by glibc
     bool seen;                    // stopper: listed in /proc/self/task this time
+    bool gone;                    // stopper: ended; kept while glibc may have its stack in a cache
+    bool registered;              // world lock: made by its own thread (not found by a stop)
     struct sv_cache *cache;       // world lock: NULL before the first malloc and after the last
 };
 

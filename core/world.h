@@ -10,24 +10,40 @@
 
 #define SV_STOP_SIGNAL 64
 
-// Installs the stop handler and registers the calling (main) thread. Once, at start.
-void sv_world_init(void);
+// Installs the stop handler and registers the calling (main) thread. Once, at start; false: the kernel
+// refuses the handler, and no cycle can ever run.
+bool sv_world_init(void);
 
-// The calling thread's record, made on first use (any thread, outside of signal handlers and with no
-// lock of ours held). stack_lo and stack_hi: the dead part of its stack once it has ended, if glibc will
-// cache that stack; 0, 0 when unknown or when the program gave the memory (user_stack).
-struct sv_thread *sv_world_thread_add(uintptr_t stack_lo, uintptr_t stack_hi, bool user_stack);
+// The list of threads and of caches. Order: lock.h.
+void sv_world_lock(void);
+void sv_world_unlock(void);
+
+// The calling thread's record, made on first use; NULL when memory is short. Any thread, outside of
+// signal handlers, with no lock of ours held.
+struct sv_thread *sv_world_self(void);
+
+// Tells the bounds of the calling thread's stack: [lo, end) is the memory, frames lie below hi. Not for
+// memory that the program gave (user_stack): its dead part is never skipped.
+void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, bool user_stack);
+
+// Is the caller the process and thread that it was when it was registered? Not so in a vfork child, which
+// runs in its parent's memory, nor after a fork that no handler saw: nothing may be stopped there.
+bool sv_world_self_valid(void);
 
 // Stops every other thread of the process, those that were made by clone(2) included. Returns NULL when
 // the world stands still, or the reason why it could not be had (a constant string; all threads then
-// run again). Caller holds the cycle lock, and every lock that it will need while stopped.
-const char *sv_world_stop(void);
+// run again). Caller holds the cycle lock, the world lock, and every lock that it will need while
+// stopped, metadata's included. procfd: /proc, or -1.
+const char *sv_world_stop(int procfd);
 void sv_world_resume(void);
 
-// The list of threads, valid while the world is stopped.
+// The list of threads; world lock held.
 struct sv_thread *sv_world_threads(void);
 
-// In a forked child: only the calling thread is left.
+// Forgets a thread that is gone; world lock and metadata lock held.
+void sv_world_forget(struct sv_thread *thread);
+
+// In a forked child, world lock held: only the calling thread is left, under a new id.
 void sv_world_fork_child(void);
 
 #endif

@@ -1,7 +1,7 @@
 // What the scanners layer offers: the places of a process where pointers can be found, as ranges of
-// memory and candidate words. This layer knows nothing of spans, classes or marks; core decides what
-// a word means. Nothing here allocates from the collected heap, takes a lock that a stopped thread
-// may hold, or touches errno: all of it may be called with the world stopped.
+// memory and candidate words. This layer knows nothing of spans, classes or marks; core decides
+// what a word means. Nothing here allocates from the collected heap, takes a lock that a stopped
+// thread may hold, or touches errno: all of it may be called with the world stopped.
 #ifndef SV_SCANNERS_H
 #define SV_SCANNERS_H
 
@@ -11,8 +11,8 @@
 
 // ---- words.c: which words of a range look like pointers into the heap -------------------------
 
-// Writes to `out` every word w of words[0..n) with (w - base) < size, in order, and returns how many.
-// `out` has room for n words. Words are read as aligned machine words with plain loads.
+// Writes to `out` every word w of words[0..n) with (w - base) < size, in order, and returns how
+// many. `out` has room for n words. Words are read as aligned machine words with plain loads.
 typedef size_t sv_words_fn(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
                            uintptr_t *out);
 sv_words_fn sv_words_filter_scalar;
@@ -22,15 +22,16 @@ bool sv_words_have_avx2(void);
 bool sv_words_have_avx512(void);
 sv_words_fn *sv_words_best(void); // the fastest kernel this processor and its kernel (XCR0) support
 
-// The same for words with their top `tagbits` bits ignored (0..16), and for words that start at every
-// byte (lo, hi any addresses; only words wholly inside). Plain loops; `out` has room for hi - lo words.
+// The same for words with their top `tagbits` bits ignored (0..16), and for words that start at
+// every byte (lo, hi any addresses; only words wholly inside). Plain loops; `out` has room for
+// hi - lo words. What is written is the address that a word stands for, its ignored bits as base's.
 size_t sv_words_filter_loose(uintptr_t lo, uintptr_t hi, unsigned tagbits, bool unaligned,
                              uintptr_t base, size_t size, uintptr_t *out);
 
 // ---- proc.c: the layer's only system calls ---------------------------------------------------
 
 // Every function returns -errno on failure and never touches errno.
-int sv_proc_open(void);  // an O_PATH-like directory descriptor of /proc, close-on-exec, >= 1000 if allowed
+int sv_proc_open(void); // an O_PATH descriptor of /proc, close-on-exec, >= 1000 if allowed
 int sv_proc_file(int procfd, const char *path, int flags); // openat, checked to lie on procfs
 
 // ---- maps.c: the mappings of this process -----------------------------------------------------
@@ -40,10 +41,12 @@ enum {
     SV_MAP_WRITE = 2,
     SV_MAP_EXEC = 4,
     SV_MAP_SHARED = 8,
-    SV_MAP_FILE = 16,   // backed by a file (inode != 0), /dev/zero and memfd included
-    SV_MAP_STACK = 32,  // [stack]
-    SV_MAP_BRK = 64,    // [heap]
-    SV_MAP_KERNEL = 128 // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_FILE = 16,    // backed by a file (inode != 0), /dev/zero and memfd included
+    SV_MAP_STACK = 32,   // [stack]
+    SV_MAP_BRK = 64,     // [heap]
+    SV_MAP_KERNEL = 128, // [vvar], [vdso], [vsyscall], [uprobes]: never roots
+    SV_MAP_DEVICE = 256, // may be hardware, where reading has effects: never touched
+    SV_MAP_ANON = 512 // shared, but of no file that has a name: nobody but this family of processes
 };
 
 struct sv_mapping {
@@ -58,32 +61,43 @@ struct sv_maps {
     size_t cap;           // entries that fit
 };
 
-// Reads /proc/self/maps into `maps`, growing maps->v by mmap (never malloc; the pages it maps itself
-// may or may not be listed). Returns 0 or -errno. A partial listing is an error, never a result.
+// Reads /proc/self/maps into `maps` (zeroed at first, reused from then on), growing maps->v by
+// mmap, never malloc. Returns 0 or -errno. A partial listing is an error, never a result. What is
+// listed is what was mapped when the call returns, if nobody else maps: sv_maps_own is in it.
 int sv_maps_read(struct sv_maps *maps, int procfd);
+struct sv_mapping sv_maps_own(const struct sv_maps *maps); // the memory of the listing itself
 void sv_maps_free(struct sv_maps *maps);
 const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr); // or NULL
 
 // ---- pages.c: which pages of a mapping can hold something that the program wrote ---------------
 
 struct sv_pages {
-    int pagemap_fd; // /proc/self/pagemap, or -1: then every page of a mapping is reported
-    int mem_fd;     // /proc/self/mem, for what the program made unreadable, or -1
+    int pagemap_fd;         // /proc/self/pagemap, or -1: then every page of a mapping is reported
+    int mem_fd;             // /proc/self/mem, for what the program made unreadable, or -1
+    uint64_t pagemap_inode; // by which a descriptor that the program closed and
+    uint64_t mem_inode;     //   opened as something else is noticed
+    int pid;                // whose memory they show
 };
 int sv_pages_open(struct sv_pages *pages, int procfd); // 0, or -errno with what failed set to -1
 void sv_pages_close(struct sv_pages *pages);
+// 0, or -EBADF if a descriptor that was open is no longer ours. After fork they still show the
+// parent's memory, which counts as no longer ours: the child closes them and opens its own.
+int sv_pages_check(const struct sv_pages *pages);
 
 typedef void sv_range_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
-// Calls fn for each run of pages of [lo, hi), inside one mapping with `flags`, that can hold a value
-// the program stored: present or swapped out; in private file mappings only pages that were copied
-// on write. Uses PAGEMAP_SCAN (Linux 6.7), else the pagemap's entries, else reports the range whole.
+// Calls fn for each run of pages of [lo, hi), inside one mapping with `flags`, that can hold a
+// value the program stored: present or swapped out; in private file mappings only pages that were
+// copied on write; in shared mappings the pages that the kernel has in memory, touched by this
+// process or not (a forked child's page table starts empty there). Uses PAGEMAP_SCAN (Linux 6.7),
+// else the pagemap's entries, else mincore(2), else reports the range whole. Returns 0 or -errno.
+// Not every page reported can be read: see pages.h.
 int sv_pages_each(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_range_fn *fn, void *arg);
 
 // ---- roots.c: every range of the process's own memory that counts as a root --------------------
 
-enum { // contract.md's `roots` option
+enum {                   // contract.md's `roots` option
     SV_ROOTS_DATA = 1,   // private file mappings: data, bss and relocated pages of loaded objects
     SV_ROOTS_STACKS = 2, // stacks (handled by the caller; here: whether [stack] is offered)
     SV_ROOTS_MMAP = 4,   // the program's anonymous private mappings and brk
@@ -92,26 +106,36 @@ enum { // contract.md's `roots` option
 };
 
 struct sv_roots_in {
-    const struct sv_maps *maps;       // a listing made with the world stopped
-    const struct sv_pages *pages;     // open descriptors
-    const struct sv_mapping *exclude; // sorted, disjoint ranges that are never roots (flags unused):
-    size_t nexclude;                  //   the heap, the collector's memory, dead parts of stacks
-    unsigned which;                   // SV_ROOTS_*
+    const struct sv_maps *maps;   // a listing made with the world stopped; itself never a root
+    const struct sv_pages *pages; // open descriptors
+    const struct sv_mapping
+        *exclude;    // sorted, disjoint ranges that are never roots (flags unused):
+    size_t nexclude; //   the heap, the collector's memory, dead parts of stacks
+    unsigned which;  // SV_ROOTS_*
 };
 
 // Calls fn with every range that may hold the program's pointers: readable and, when the mapping is
-// PROT_NONE, a copy of its present pages (read through /proc/self/mem into a bounce buffer, 64 KiB at
-// a time; fn then sees the buffer's addresses). bss after a file mapping is an anonymous private
+// PROT_NONE, a copy of its present pages (read through /proc/self/mem into a bounce buffer, 64 KiB
+// at a time; fn then sees the buffer's addresses). bss after a file mapping is an anonymous private
 // mapping; read-only private mappings count when the program may have written them before
-// (sv_pages_each decides by page). Returns 0, or -errno when some range that should have been offered
-// could not be read: the caller must then not reclaim.
+// (sv_pages_each decides by page). The same copying is used for pages that are not in memory, where
+// a load might be fatal. SV_ROOTS_KERNEL includes sv_kernel_each. fn must be done with a range when
+// it returns, and must not change mappings. Returns 0, or -errno when some range that should have
+// been offered could not be read: the caller must then not reclaim.
 int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg);
 
 // ---- kernel.c: words that only the kernel holds ------------------------------------------------
 
-enum sv_kernel_kind { SV_KERNEL_EPOLL, SV_KERNEL_TIMER, SV_KERNEL_AIO, SV_KERNEL_MQ, SV_KERNEL_SIGQUEUE };
-// Remembers `word` under (kind, a, b), replacing what stood there; drop forgets it. Called by wrappers
-// in any thread, from signal handlers too: lock-free, no allocation but mmap. Returns 0 or -ENOMEM.
+enum sv_kernel_kind {
+    SV_KERNEL_EPOLL,
+    SV_KERNEL_TIMER,
+    SV_KERNEL_AIO,
+    SV_KERNEL_MQ,
+    SV_KERNEL_SIGQUEUE
+};
+// Remembers `word` under (kind, a, b), replacing what stood there; drop forgets it. Called by
+// wrappers in any thread, from signal handlers too: lock-free, no allocation but mmap. Returns 0 or
+// -ENOMEM.
 int sv_kernel_hold(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b, uintptr_t word);
 void sv_kernel_drop(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b);
 // Calls fn for ranges that hold all remembered words (world stopped).

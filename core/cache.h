@@ -1,0 +1,99 @@
+// The thread cache: malloc and free without a lock, an atomic or a division.
+//
+// The fast paths below are written to be read in assembly. They use nothing of a thread but its one
+// TLS word, which from the start points to a constant cache without slots and without room, so that
+// "not yet initialised", "empty" and "full" are one test each.
+#ifndef SV_CACHE_H
+#define SV_CACHE_H
+
+#include "core.h"
+#include "pagemap.h"
+#include "sizeclass.h"
+
+extern __thread struct sv_cache *sv_cache_self __attribute__((tls_model("initial-exec")));
+
+// Called in a thread that has just made its cache (preload arms the thread's destructor), or NULL.
+extern void (*sv_cache_on_make)(void);
+
+// The calling thread's cache, made and registered on first use. NULL: memory is short, or the thread's
+// destructors have run (it allocates without a cache then). No lock held.
+struct sv_cache *sv_cache_get(void);
+
+// Fills the bin's empty stack with at least one slot; false when memory is short. May run a cycle.
+bool sv_cache_fill(struct sv_cache *cache, struct sv_bin *bin);
+
+// Makes room in a full bin; NULL, or a slot that was freed twice.
+void *sv_cache_flush(struct sv_bin *bin);
+
+// Gives all slots back. The owner calls it, or anyone when the owner is gone for good.
+void sv_cache_drain(struct sv_cache *cache);
+
+// The calling thread is ending: its cache is drained and given up; what it still allocates and frees
+// goes straight to the central lists.
+void sv_cache_retire(void);
+
+// Is this slot in some thread's cache (so that a free of it is the second)? Slow.
+bool sv_cache_holds(const void *slot);
+
+// All caches, linked by next; world's list lock held or world stopped.
+struct sv_cache *sv_cache_all(void);
+
+// In a forked child, the other threads' caches have no owner: gives them up without draining. Their
+// slots are found unreachable by the next cycle.
+void sv_cache_fork_child(void);
+
+// Caches whose owners vanished without a destructor; world stopped, all locks held.
+void sv_cache_disown(struct sv_cache *cache);
+
+static inline struct sv_bin *sv_cache_bin(struct sv_cache *cache, unsigned code)
+{
+    return &cache->bins[code];
+}
+
+static inline void *sv_bin_pop(struct sv_bin *bin)
+{
+    void **top = bin->top;
+    if (sv_unlikely(top == bin->base))
+        return NULL;
+    void **slot = top[-1];
+    bin->top = top - 1;
+    slot[1] = NULL; // the key of a freed slot goes before the program sees it
+    return slot;
+}
+
+// An object of at most SV_SMALL_MAX bytes, or NULL: take the slow way.
+static inline void *sv_cache_alloc(size_t size)
+{
+    struct sv_cache *cache = sv_cache_self;
+    size_t last = size - 1; // 0 wraps around and goes the slow way
+    if (sv_unlikely(last >= 1024))
+        return NULL;
+    return sv_bin_pop((struct sv_bin *)((char *)cache + cache->lut[last >> 4]));
+}
+
+// Puts an object that starts at p into the cache; false: take the slow way (nothing was done).
+static inline bool sv_cache_free(void *p)
+{
+    struct sv_cache *cache = sv_cache_self;
+    uint64_t page = sv_page_of((uintptr_t)p);
+    if (sv_unlikely(page >= sv_heap.npages))
+        return false;
+    uint32_t e = sv_heap.pagemap[page];
+    struct sv_bin *bin = (struct sv_bin *)((char *)cache + (e & SV_PAGEMAP_BIN_MASK));
+    // the entry's high bits over the address's low ones: the offset into the span
+    uint32_t offset = ((e ^ (uint32_t)(uintptr_t)p) & SV_PAGEMAP_CODE_MASK) ^ e;
+    if (sv_unlikely(!sv_slot_starts(offset, bin->inv, e, bin->nslots)))
+        return false; // interior, in a tail, large, or no object at all
+    uintptr_t key = cache->key;
+    if (sv_unlikely(((uintptr_t *)p)[1] == key))
+        return false; // freed before, or data that looks like it
+    void **top = bin->top;
+    if (sv_unlikely(top == bin->end))
+        return false;
+    *top = p;
+    bin->top = top + 1;
+    ((uintptr_t *)p)[1] = key;
+    return true;
+}
+
+#endif

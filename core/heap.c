@@ -1,0 +1,300 @@
+// The heap's slow half: what the caches can't answer. Small requests go through the calling thread's
+// cache, or straight to the central lists when it has none (its destructors have run); large ones to
+// pages of their own. When memory is short one whole collection is tried before NULL.
+//
+// Every pointer that comes back is looked up before anything is done with it: in the region, on a page
+// in use, at the start of a slot, that slot in use and in nobody's cache. A mistake of the program's is
+// reported to the caller, and nothing has changed.
+#include "heap.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "assert.h"
+#include "cache.h"
+#include "central.h"
+#include "cycle.h"
+#include "large.h"
+#include "lock.h"
+#include "options.h"
+#include "os.h"
+#include "pagealloc.h"
+#include "pagemap.h"
+#include "region.h"
+#include "scavenge.h"
+#include "span.h"
+#include "sweep.h"
+
+struct sv_heap sv_heap;
+
+bool sv_heap_init(void)
+{
+    static struct sv_lock once;
+    if (sv_likely(__atomic_load_n(&sv_heap.npages, __ATOMIC_ACQUIRE) != 0))
+        return true;
+    sv_lock_acquire(&once);
+    bool ok = sv_heap.npages != 0;
+    if (!ok) {
+        sv_heap.key = sv_os_random();
+        sv_central_init();
+        ok = sv_region_reserve();
+    }
+    sv_lock_release(&once);
+    return ok;
+}
+
+// ---- pages ------------------------------------------------------------------------------------------
+
+uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    uint32_t page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
+    if (page == SV_NOPAGE) {
+        uint64_t need = (uint64_t)sv_heap.grown + n + align;
+        if (need <= sv_heap.npages && sv_region_grow((uint32_t)need))
+            page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
+    }
+    if (page != SV_NOPAGE)
+        sv_heap.pages_inuse += n;
+    sv_lock_release(&sv_heap.lock);
+    return page;
+}
+
+void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    sv_pagealloc_give(&sv_heap.pages, page, n, clean);
+    sv_heap.pages_inuse -= n;
+    sv_lock_release(&sv_heap.lock);
+    sv_scavenge_poll();
+}
+
+void sv_heap_lock_all(void)
+{
+    for (unsigned code = 0; code < SV_NCODE; code++)
+        sv_lock_acquire(&sv_heap.central[code].lock);
+    sv_lock_acquire(&sv_heap.lock);
+}
+
+void sv_heap_unlock_all(void)
+{
+    sv_lock_release(&sv_heap.lock);
+    for (unsigned code = SV_NCODE; code-- > 0;)
+        sv_lock_release(&sv_heap.central[code].lock);
+}
+
+// ---- taking -----------------------------------------------------------------------------------------
+
+static void *small_alloc(unsigned code)
+{
+    struct sv_cache *cache = sv_cache_get();
+    if (sv_unlikely(!cache)) {
+        if (!sv_heap_init())
+            return NULL;
+        sv_cycle_poll(sv_classes[sv_code_class(code)].size);
+        return sv_central_take(code);
+    }
+    struct sv_bin *bin = sv_cache_bin(cache, code);
+    if (bin->top == bin->base && !sv_cache_fill(cache, bin))
+        return NULL;
+    return sv_bin_pop(bin);
+}
+
+static void *large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
+{
+    if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
+        return NULL;
+    if (!sv_cache_get() && !sv_heap_init()) // the thread is registered before it holds anything
+        return NULL;
+    sv_cycle_poll(size);
+    return sv_large_alloc(size, align, noscan, zeroed);
+}
+
+static void *heap_alloc(size_t size, bool noscan)
+{
+    void *p = NULL;
+    for (int tries = 0; tries < 2 && !p; tries++) {
+        if (tries && (size > sv_heap.size || !sv_cycle_collect()))
+            break;
+        p = size <= SV_SMALL_MAX ? small_alloc(sv_code(sv_sizeclass(size), noscan))
+                                 : large_alloc(size, 1, noscan, false);
+    }
+    return p;
+}
+
+__attribute__((noinline)) void *sv_heap_alloc(size_t size)
+{
+    return heap_alloc(size, false);
+}
+
+void *sv_heap_alloc_noscan(size_t size)
+{
+    return heap_alloc(size, true);
+}
+
+// A slot of more than a kilobyte that reads as zeroes. A slot that was in use since its span was made
+// either went through the central list (the span is then marked dirty) or comes from this cache with
+// the key of a freed slot in its second word. Exchanging that word asks without first reading a page
+// that nobody has touched, which would cost a fault more.
+static void *medium_zeroed(unsigned code, size_t size)
+{
+    struct sv_cache *cache = sv_cache_get();
+    if (!cache) {
+        void *p = small_alloc(code);
+        return p ? memset(p, 0, size) : NULL;
+    }
+    struct sv_bin *bin = sv_cache_bin(cache, code);
+    if (bin->top == bin->base && !sv_cache_fill(cache, bin))
+        return NULL;
+    uintptr_t *p = *--bin->top;
+    bool freed = __atomic_exchange_n(&p[1], 0, __ATOMIC_RELAXED) == cache->key;
+    uint32_t page = (uint32_t)sv_page_of((uintptr_t)p);
+    struct sv_span *span = sv_span_at(sv_pagemap_first(page, sv_pagemap_get(page)));
+    if (freed || span->dirty)
+        memset(p, 0, size);
+    return p;
+}
+
+void *sv_heap_alloc_zeroed(size_t size)
+{
+    void *p = NULL;
+    for (int tries = 0; tries < 2 && !p; tries++) {
+        if (tries && (size > sv_heap.size || !sv_cycle_collect()))
+            break;
+        if (size > SV_SMALL_MAX) {
+            p = large_alloc(size, 1, false, true);
+        } else if (size > 1024) {
+            p = medium_zeroed(sv_code(sv_sizeclass(size), false), size);
+        } else {
+            p = small_alloc(sv_code(sv_sizeclass(size), false));
+            if (p)
+                memset(p, 0, size);
+        }
+    }
+    return p;
+}
+
+void *sv_heap_alloc_aligned(size_t align, size_t size)
+{
+    if (align <= SV_ALIGN)
+        return sv_heap_alloc(size);
+    if (size <= SV_SMALL_MAX && align <= SV_PAGE_SIZE) {
+        // spans start on pages, so a slot size that is a multiple of the alignment aligns every slot
+        for (unsigned class = sv_sizeclass(size); class < SV_CLASS_LARGE; class++)
+            if ((sv_classes[class].size & (align - 1)) == 0)
+                return heap_alloc(sv_classes[class].size, false);
+    }
+    void *p = NULL;
+    for (int tries = 0; tries < 2 && !p; tries++) {
+        if (tries && (size > sv_heap.size || align > sv_heap.size || !sv_cycle_collect()))
+            break;
+        p = large_alloc(size, align, false, false);
+    }
+    return p;
+}
+
+// ---- giving back ------------------------------------------------------------------------------------
+
+struct place { // where a pointer points
+    struct sv_span *span;
+    uintptr_t start; // of the object
+    size_t size;     // of the object
+    unsigned code;
+};
+
+static enum sv_verdict place_find(const void *p, struct place *at)
+{
+    uint64_t page = sv_page_of((uintptr_t)p);
+    if (page >= sv_heap.npages)
+        return SV_FOREIGN;
+    if (page >= sv_heap.grown)
+        return SV_FREED;
+    sv_pagemap_entry e = sv_pagemap_get(page);
+    if (e == 0)
+        return SV_FREED;
+    uint32_t first = sv_pagemap_first((uint32_t)page, e);
+    struct sv_span *span = sv_span_at(first);
+    uintptr_t offset = (uintptr_t)p - sv_page_addr(first);
+    unsigned i = sv_slot_of((uint32_t)offset, span->magic);
+    at->span = span;
+    at->code = sv_pagemap_code(e);
+    at->size = sv_span_slot_size(span);
+    at->start = sv_page_addr(first) + i * at->size;
+    if (i >= span->nslots || at->start != (uintptr_t)p)
+        return SV_INTERIOR;
+    uint64_t alloc =
+        atomic_load_explicit(&sv_span_bits(span)[i / 64].alloc, memory_order_relaxed);
+    return alloc >> (i & 63) & 1 ? SV_OURS : SV_FREED;
+}
+
+enum sv_verdict sv_heap_free(void *p)
+{
+    struct place at;
+    enum sv_verdict verdict = place_find(p, &at);
+    if (verdict != SV_OURS)
+        return verdict;
+    if (sv_unlikely(sv_options.clobber) && sv_code_class(at.code) != SV_CLASS_LARGE)
+        memset(p, SV_CLOBBER, at.size);
+    if (sv_code_class(at.code) == SV_CLASS_LARGE)
+        return sv_large_free(at.span) ? SV_OURS : SV_FREED;
+    if (((uintptr_t *)p)[1] == sv_heap.key && sv_cache_holds(p))
+        return SV_FREED;
+    struct sv_cache *cache = sv_cache_get();
+    if (!cache || sv_options.clobber)
+        return sv_central_give(at.code, p) ? SV_OURS : SV_FREED;
+    struct sv_bin *bin = sv_cache_bin(cache, at.code);
+    if (bin->top >= bin->end) {
+        void *bad = sv_cache_flush(bin);
+        if (bad)
+            sv_die("double free of %p", bad);
+    }
+    *bin->top++ = p;
+    ((uintptr_t *)p)[1] = sv_heap.key;
+    return SV_OURS;
+}
+
+size_t sv_heap_usable(const void *p, enum sv_verdict *verdict)
+{
+    struct place at;
+    *verdict = place_find(p, &at);
+    return *verdict == SV_OURS ? at.size : 0;
+}
+
+// ---- resizing ---------------------------------------------------------------------------------------
+
+static bool resize_in_place(const struct place *at, size_t size)
+{
+    if (sv_code_class(at->code) == SV_CLASS_LARGE)
+        return size > SV_SMALL_MAX && sv_large_resize(at->span, size);
+    if (size > at->size)
+        return false;
+    // staying wastes at most half of the slot; moving to a much smaller one pays for itself
+    return size > at->size / 2 || at->size <= 64;
+}
+
+void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict)
+{
+    struct place at;
+    *verdict = place_find(p, &at);
+    if (*verdict != SV_OURS || size > PTRDIFF_MAX)
+        return NULL;
+    if (sv_code_class(at.code) != SV_CLASS_LARGE && ((uintptr_t *)p)[1] == sv_heap.key &&
+        sv_cache_holds(p)) {
+        *verdict = SV_FREED;
+        return NULL;
+    }
+    if (resize_in_place(&at, size))
+        return p;
+    if (sv_code_class(at.code) == SV_CLASS_LARGE && size > at.size) {
+        sv_cycle_poll(size);
+        void *moved = sv_large_move(at.span, size);
+        if (moved)
+            return moved;
+    }
+    void *to = heap_alloc(size, sv_code_noscan(at.code));
+    if (!to)
+        return size <= at.size ? p : NULL; // shrinking never fails
+    memcpy(to, p, size < at.size ? size : at.size);
+    sv_heap_free(p);
+    return to;
+}

@@ -1,0 +1,46 @@
+// The heap: every request of the program that its thread's cache can't answer by itself.
+//
+// Called on any thread with no lock of ours held, never from the stop handler. Functions return NULL
+// when memory is short, after one emergency collection; setting errno is the caller's business.
+#ifndef SV_HEAP_H
+#define SV_HEAP_H
+
+#include "core.h"
+
+extern struct sv_heap sv_heap;
+
+// Reserves the region and its tables and makes the heap usable. Once; idempotent and safe against
+// concurrent first calls. False: no address space; every allocation then fails.
+bool sv_heap_init(void);
+
+void *sv_heap_alloc(size_t size);         // contents undefined
+void *sv_heap_alloc_zeroed(size_t size);
+void *sv_heap_alloc_noscan(size_t size);  // the collector won't look for pointers in it
+void *sv_heap_alloc_aligned(size_t align, size_t size); // align: any power of two
+
+enum sv_verdict { // what a pointer that the program handed back turned out to be
+    SV_OURS,      // the start of an object in use
+    SV_FOREIGN,   // not in the region: nothing was done
+    SV_FREED,     // a slot or page of ours that isn't in use: a second free
+    SV_INTERIOR   // inside of an object in use, or of a span's unused tail
+};
+
+enum sv_verdict sv_heap_free(void *p); // p != NULL; nothing is done unless the answer is SV_OURS
+
+// The bytes that the program may use of the object at p; *verdict says what p is, 0 unless SV_OURS.
+size_t sv_heap_usable(const void *p, enum sv_verdict *verdict);
+
+// Resizes in place, by moving pages, or by copying. size > 0. NULL: memory is short, or *verdict isn't
+// SV_OURS; p is then untouched.
+void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict);
+
+// Pages for a span, or SV_NOPAGE. `align` in pages, a power of two. May grow the heap; no trigger is
+// looked at. Any central's lock may be held.
+uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean);
+void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean);
+
+// fork and stops: every lock of the heap, in order.
+void sv_heap_lock_all(void);
+void sv_heap_unlock_all(void);
+
+#endif

@@ -1,0 +1,34 @@
+// The options: SALVAGE=key=value,key=value, read once at start, then constant.
+#ifndef SV_OPTIONS_H
+#define SV_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#define SV_CLOBBER 0xdb // what reclaimed and freed memory is filled with, when asked
+
+enum sv_mode { SV_MODE_COLLECT, SV_MODE_OFF };
+enum sv_barrier_kind { SV_BARRIER_AUTO, SV_BARRIER_STW };
+
+struct sv_options {
+    enum sv_mode mode;
+    uint32_t gcpercent;   // UINT32_MAX: off
+    uint32_t gctrace;     // 0, 1, 2
+    enum sv_barrier_kind barrier;
+    uint32_t stress;      // a cycle every so many slow-path allocations; 0: none
+    bool checkmark;
+    bool clobber;
+    bool unaligned;       // words at every address
+    uint32_t tagbits;     // top bits of a word to ignore
+    uint32_t period;      // seconds; 0: never by time
+    uint32_t roots;       // SV_ROOTS_*
+    char log[256];        // path, fd:N or stderr
+};
+
+extern struct sv_options sv_options;
+
+// Parses text in the form above over the defaults; a bad item costs one line on stderr and leaves its
+// default. NULL and "" are the defaults.
+void sv_options_parse(const char *text);
+
+#endif

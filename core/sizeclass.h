@@ -1,0 +1,53 @@
+// Size classes: pure, constant tables. Callable from anywhere.
+#ifndef SV_SIZECLASS_H
+#define SV_SIZECLASS_H
+
+#include "core.h"
+
+extern const struct sv_class sv_classes[SV_NCLASS];
+extern const uint8_t sv_class_of_16[SV_CACHE_LUT];                // (size - 1) / 16, to 1024 bytes
+extern const uint8_t sv_class_of_128[(SV_SMALL_MAX - 1024) / 128]; // (size - 1025) / 128, above
+
+// The class of a request of 0..SV_SMALL_MAX bytes; 0 bytes get the smallest, as every malloc does.
+static inline unsigned sv_sizeclass(size_t size)
+{
+    size_t last = size - (size != 0);
+    if (sv_likely(size <= 1024))
+        return sv_class_of_16[last >> 4];
+    return sv_class_of_128[(last - 1024) >> 7];
+}
+
+static inline unsigned sv_code_class(unsigned code)
+{
+    return code >= SV_NCLASS ? code - SV_NCLASS : code;
+}
+
+static inline bool sv_code_noscan(unsigned code)
+{
+    return code >= SV_NCLASS;
+}
+
+static inline unsigned sv_code(unsigned class, bool noscan)
+{
+    return class + (noscan ? SV_NCLASS : 0);
+}
+
+// The slot that an offset into a span lies in: Go's division by multiplication, exact for every offset
+// of every class's span; magic 0 sends every offset of a large object to slot 0.
+static inline unsigned sv_slot_of(uint32_t offset, uint32_t magic)
+{
+    return (unsigned)(((uint64_t)offset * magic) >> 32);
+}
+
+// Is `offset` the start of a slot? Multiplying by the inverse of the size's odd part and rotating its
+// power of two away gives offset / size when it divides, and something at least as large as any slot
+// count when it doesn't: one compare tells both "a slot's start" and "not in the tail" (Granlund and
+// Montgomery, "Division by invariant integers using multiplication", section 9).
+static inline bool sv_slot_starts(uint32_t offset, uint32_t inv, unsigned shift, uint32_t nslots)
+{
+    uint32_t q = offset * inv;
+    q = q >> (shift & 31) | q << (-shift & 31);
+    return q < nslots;
+}
+
+#endif

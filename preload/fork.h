@@ -1,0 +1,7 @@
+// fork: handlers around it, registered as early as possible so that they run innermost.
+#ifndef SV_FORK_H
+#define SV_FORK_H
+
+void sv_fork_init(void);
+
+#endif

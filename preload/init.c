@@ -1,0 +1,114 @@
+// Initialisation. The first call of malloc does it, whoever makes it; our constructor is only for
+// programs that never allocate before main. Nothing here allocates from the program's heap, uses stdio,
+// or needs a constructor of libc's to have run: the environment is found where the kernel put it.
+#include "init.h"
+
+#include <elf.h>
+#include <fcntl.h>
+#include <link.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "cycle.h"
+#include "fork.h"
+#include "heap.h"
+#include "options.h"
+#include "os.h"
+#include "text.h"
+#include "thread.h"
+#include "world.h"
+
+bool sv_init_done;
+
+extern void *__libc_stack_end;
+extern char **__environ;
+
+// The environment as the kernel laid it out, when libc hasn't set its own variable yet.
+static char **environment(void)
+{
+    if (__environ)
+        return __environ;
+    char **stack = __libc_stack_end; // argc, argv[argc], NULL, envp[], NULL
+    return stack ? stack + 1 + *(const long *)stack + 1 : NULL;
+}
+
+static const char *environment_get(const char *name)
+{
+    size_t n = strlen(name);
+    char **env = environment();
+    for (; env && *env; env++)
+        if (strncmp(*env, name, n) == 0 && (*env)[n] == '=')
+            return *env + n + 1;
+    return NULL;
+}
+
+// Our own writable segment: caches, tables and locks, whose words look like pointers into the heap.
+static void own_data_exclude(void)
+{
+    extern const ElfW(Ehdr) __ehdr_start __attribute__((visibility("hidden")));
+    uintptr_t base = (uintptr_t)&__ehdr_start;
+    const ElfW(Phdr) *phdr = (const ElfW(Phdr) *)(base + __ehdr_start.e_phoff);
+    for (unsigned i = 0; i < __ehdr_start.e_phnum; i++) {
+        if (phdr[i].p_type != PT_LOAD || !(phdr[i].p_flags & PF_W))
+            continue;
+        uintptr_t lo = (base + phdr[i].p_vaddr) & ~(uintptr_t)4095;
+        uintptr_t hi = (base + phdr[i].p_vaddr + phdr[i].p_memsz + 4095) & ~(uintptr_t)4095;
+        sv_cycle_exclude(lo, hi);
+    }
+}
+
+static int log_open(const char *where)
+{
+    if (strncmp(where, "fd:", 3) == 0) {
+        int fd = 0;
+        for (const char *c = where + 3; *c >= '0' && *c <= '9'; c++)
+            fd = fd * 10 + (*c - '0');
+        return fd;
+    }
+    char path[300];
+    struct sv_text t = sv_text_start(path, sizeof path - 1);
+    for (; *where; where++) {
+        if (where[0] == '%' && where[1] == 'p') {
+            sv_text_put(&t, "%d", sv_os_getpid());
+            where++;
+        } else {
+            sv_text_put(&t, "%c", *where);
+        }
+    }
+    *t.p = 0;
+    int fd = sv_os_open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    if (fd < 0) {
+        sv_log("salvage: SALVAGE: option 'log': can't open '%s', stderr is used", path);
+        return 2;
+    }
+    int high = sv_os_fcntl(fd, F_DUPFD_CLOEXEC, 1000); // out of the program's way
+    if (high < 0)
+        return fd;
+    sv_os_close(fd);
+    return high;
+}
+
+void sv_init(void)
+{
+    static bool begun; // single-threaded: before the first malloc there is no second thread
+    if (begun)
+        return;
+    begun = true;
+    if (!getauxval(AT_SECURE))
+        sv_options_parse(environment_get("SALVAGE"));
+    if (strcmp(sv_options.log, "stderr") != 0)
+        sv_log_set(log_open(sv_options.log));
+    sv_heap_init();
+    own_data_exclude();
+    sv_cycle_init();
+    sv_thread_init();
+    sv_fork_init();
+    sv_world_self();
+    sv_init_done = true;
+}
+
+__attribute__((constructor)) static void init_constructor(void)
+{
+    sv_init();
+}

@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the named groups need, and says which. With all of them there,
+# it asks dpkg only: no network, no root.
+# Usage: test/deps.sh GROUP...    groups: build test demo bench programs lint
+set -eu
+
+declare -A group=(
+    [build]="gcc libc6-dev make binutils libjemalloc-dev"
+    [test]="g++ libcriterion-dev python3 perl jq sqlite3 tcl git xz-utils"
+    [demo]="jq time"
+    [bench]="jq time python3"
+    [programs]="python3 perl jq sqlite3 tcl git xz-utils"
+    [lint]="clang clang-format clang-tidy cppcheck"
+)
+# What the suites of real programs name themselves, a package a word, # for comments.
+declare -A list=(
+    [test]=test/programs/packages-core.txt
+    [programs]=test/programs/packages-all.txt
+    [bench]=test/bench/packages.txt
+)
+
+cd "$(dirname "$0")/.."
+missing=()
+for g in "$@"; do
+    [ -n "${group[$g]:-}" ] || { echo "deps.sh: no group $g: ${!group[*]}" >&2; exit 2; }
+    extra=${list[$g]:-}
+    for p in ${group[$g]} $(test -z "$extra" || test ! -f "$extra" || sed 's/#.*//' "$extra"); do
+        status=$(dpkg-query -W -f '${db:Status-Status}\n' "$p" 2>/dev/null || true)
+        case "$status" in
+        *installed*) [ "$status" != not-installed ] || missing+=("$p") ;;
+        *) missing+=("$p") ;;
+        esac
+    done
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+mapfile -t missing < <(printf '%s\n' "${missing[@]}" | sort -u)
+echo "deps.sh: installing ${missing[*]}"
+sudo=()
+if [ "$(id -u)" != 0 ]; then
+    command -v sudo >/dev/null || { echo "deps.sh: needs root or sudo" >&2; exit 1; }
+    sudo=(sudo)
+fi
+apt() {
+    "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -y -o DPkg::Lock::Timeout=300 "$@"
+}
+# The package lists may be absent, or so old that a version is gone: then fetched once.
+apt install --no-install-recommends "${missing[@]}" >/dev/null 2>&1 && exit 0
+apt update
+apt install --no-install-recommends "${missing[@]}" >/dev/null
