@@ -4,6 +4,7 @@
 #define SV_ARCH_GENERIC_H
 
 #include <errno.h>
+#include <signal.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -15,6 +16,20 @@ static inline long sv_arch_syscall(long n, long a, long b, long c, long d, long 
     long r = syscall(n, a, b, c, d, e, f);
     if (r == -1)
         r = -errno;
+    errno = saved;
+    return r;
+}
+
+extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+
+static inline int sv_arch_signal_set(int sig, void (*handler)(int, siginfo_t *, void *), int flags)
+{
+    struct sigaction sa = {0};
+    int saved = errno;
+    sa.sa_sigaction = handler;
+    sa.sa_flags = flags;
+    sigfillset(&sa.sa_mask);
+    int r = __sigaction(sig, &sa, NULL) == 0 ? 0 : -errno;
     errno = saved;
     return r;
 }

@@ -2,7 +2,9 @@
 #ifndef SV_ARCH_X86_64_H
 #define SV_ARCH_X86_64_H
 
+#include <signal.h>
 #include <stdint.h>
+#include <sys/syscall.h>
 
 #define SV_ARCH_RED_ZONE 128 // bytes below the stack pointer that a leaf function may use (psABI)
 
@@ -18,6 +20,26 @@ static inline long sv_arch_syscall(long n, long a, long b, long c, long d, long 
                      : "a"(n), "D"(a), "S"(b), "d"(c), "r"(r10), "r"(r8), "r"(r9)
                      : "rcx", "r11", "memory");
     return r;
+}
+
+// The kernel's own form of sigaction: libc's is one of the names that the preload layer wraps.
+struct sv_arch_sigaction {
+    void (*handler)(int, siginfo_t *, void *);
+    unsigned long flags;
+    void (*restorer)(void);
+    uint64_t mask;
+};
+
+void sv_arch_restorer(void); // arch_x86_64.S
+
+#define SV_ARCH_SA_RESTORER 0x04000000
+
+static inline int sv_arch_signal_set(int sig, void (*handler)(int, siginfo_t *, void *), int flags)
+{
+    // everything is blocked meanwhile: the program's handlers don't run on top of a stopped thread
+    struct sv_arch_sigaction sa = {handler, (unsigned long)flags | SV_ARCH_SA_RESTORER,
+                                   sv_arch_restorer, ~(uint64_t)0};
+    return (int)sv_arch_syscall(SYS_rt_sigaction, sig, (long)&sa, 0, sizeof sa.mask, 0, 0);
 }
 
 static inline void sv_arch_pause(void)

@@ -25,7 +25,8 @@
 #define ROOM_BYTES 32768u // what a bin may hold, with at least ROOM_MIN slots and at most ROOM_MAX
 #define ROOM_MIN 2u
 #define ROOM_MAX 128u
-#define ROOM_YOUNG 8u     // slots, at first
+#define ROOM_YOUNG 8u     // slots, at first; doubled at each of the first YOUNG_MAX fills
+#define YOUNG_MAX 4u
 #define SLOTS_MAX 4400u   // of a whole cache; checked when the first one is made
 
 struct cache_block {
@@ -55,11 +56,11 @@ static unsigned bin_room(unsigned code)
     return sv_code_noscan(code) ? (room + 3) / 4 : room;
 }
 
-static unsigned bin_room_young(const struct sv_bin *bin, unsigned code)
+static unsigned bin_room_young(unsigned code, unsigned young)
 {
     unsigned room = bin_room(code);
-    unsigned young = ROOM_YOUNG << (bin->young < 8 ? bin->young : 8);
-    return young < room ? young : room;
+    unsigned start = ROOM_YOUNG << young;
+    return start < room ? start : room;
 }
 
 static void cache_prepare(struct sv_cache *cache)
@@ -71,11 +72,10 @@ static void cache_prepare(struct sv_cache *cache)
         struct sv_bin *bin = &cache->bins[code];
         bin->base = bin->top = slots;
         bin->inv = c->inv;
-        bin->shift = (uint8_t)c->shift;
         // large objects are freed the slow way, and under clobber everything, to be filled
-        bin->nslots = (uint16_t)(bin_room(code) && !sv_options.clobber ? c->nslots : 0);
-        bin->young = 0;
-        bin->end = slots + bin_room_young(bin, code);
+        bin->nslots = bin_room(code) && !sv_options.clobber ? c->nslots : 0;
+        bin->end = slots + bin_room_young(code, 0);
+        cache->young[code] = 0;
         slots += bin_room(code);
     }
     sv_check((size_t)(slots - (void **)(cache + 1)) <= SLOTS_MAX);
@@ -124,48 +124,28 @@ __attribute__((noinline)) struct sv_cache *sv_cache_get(void)
 __attribute__((noinline)) bool sv_cache_fill(struct sv_cache *cache, struct sv_bin *bin)
 {
     unsigned code = (unsigned)(bin - cache->bins);
-    unsigned room = bin_room(code);
-    unsigned n = ROOM_YOUNG << (bin->young < 8 ? bin->young : 8);
-    n = n / 2 > room / 2 ? room / 2 : n / 2;
+    unsigned n = bin_room_young(code, cache->young[code]) / 2;
     n = n ? n : 1;
-    if (bin->young < 8) {
-        bin->young++;
-        bin->end = bin->base + bin_room_young(bin, code);
+    if (cache->young[code] < YOUNG_MAX) {
+        unsigned room = bin_room_young(code, ++cache->young[code]);
+        if (bin->end < bin->base + room)
+            bin->end = bin->base + room;
     }
     sv_cycle_poll(n * sv_classes[sv_code_class(code)].size);
     if (bin->top != bin->base) // a signal handler of the program's filled it meanwhile
         return true;
-    void *batch[ROOM_MAX];
-    unsigned got = sv_central_take(code, batch, n);
-    if (got == 0)
-        return false;
-    // Slots are copied first and counted after, so that the collector never reads an unset one; until
-    // then they are in `batch`, on the stack.
-    memcpy(bin->base, batch, got * sizeof *batch);
-    atomic_signal_fence(memory_order_release);
-    bin->top = bin->base + got;
-    return true;
+    return sv_central_fill(code, bin, n);
 }
 
 __attribute__((noinline)) void *sv_cache_flush(struct sv_bin *bin)
 {
-    struct sv_cache *cache = sv_cache_self;
-    unsigned code = (unsigned)(bin - cache->bins);
-    unsigned room = bin_room(code);
-    if ((size_t)(bin->end - bin->base) < room) {
-        size_t more = 2 * (size_t)(bin->end - bin->base);
-        bin->end = bin->base + (more > room ? room : more ? more : 1);
+    unsigned code = (unsigned)(bin - sv_cache_self->bins);
+    size_t room = bin_room(code), now = (size_t)(bin->end - bin->base);
+    if (now < room) {
+        bin->end = bin->base + (2 * now < room ? 2 * now : room);
         return NULL;
     }
-    // The older half goes. It leaves the stack before it is given back: a slot must never be in the
-    // cache and in the central list at once.
-    void *batch[ROOM_MAX];
-    size_t held = (size_t)(bin->top - bin->base);
-    size_t n = (held + 1) / 2;
-    memcpy(batch, bin->base, n * sizeof *batch);
-    memmove(bin->base, bin->base + n, (held - n) * sizeof *batch);
-    bin->top = bin->base + (held - n);
-    return sv_central_give(code, batch, (unsigned)n);
+    return sv_central_flush(code, bin, (unsigned)(bin->top - bin->base + 1) / 2);
 }
 
 void sv_cache_drain(struct sv_cache *cache)
@@ -175,8 +155,7 @@ void sv_cache_drain(struct sv_cache *cache)
         size_t held = (size_t)(bin->top - bin->base);
         if (held == 0)
             continue;
-        void *bad = sv_central_give(code, bin->base, (unsigned)held);
-        bin->top = bin->base;
+        void *bad = sv_central_flush(code, bin, (unsigned)held);
         if (bad)
             sv_die("double free of %p", bad);
     }

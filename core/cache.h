@@ -79,9 +79,10 @@ static inline bool sv_cache_free(void *p)
     if (sv_unlikely(page >= sv_heap.npages))
         return false;
     uint32_t e = sv_heap.pagemap[page];
-    struct sv_bin *bin = (struct sv_bin *)((char *)cache + (e & SV_PAGEMAP_CODE_MASK));
-    uint32_t offset = (e & ~SV_PAGEMAP_CODE_MASK) | ((uint32_t)(uintptr_t)p & SV_PAGEMAP_CODE_MASK);
-    if (sv_unlikely(!sv_slot_starts(offset, bin->inv, bin->shift, bin->nslots)))
+    struct sv_bin *bin = (struct sv_bin *)((char *)cache + (e & SV_PAGEMAP_BIN_MASK));
+    // the entry's high bits over the address's low ones: the offset into the span
+    uint32_t offset = ((e ^ (uint32_t)(uintptr_t)p) & SV_PAGEMAP_CODE_MASK) ^ e;
+    if (sv_unlikely(!sv_slot_starts(offset, bin->inv, e, bin->nslots)))
         return false; // interior, in a tail, large, or no object at all
     uintptr_t key = cache->key;
     if (sv_unlikely(((uintptr_t *)p)[1] == key))

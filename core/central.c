@@ -1,7 +1,10 @@
 // Central lists of spans, one for each code, each under a lock of its own.
 //
-// A span is on exactly one list: partial (swept, some slot free), full, or unswept. Slots move in
-// batches: the caller's cache pays one lock for many of them. A span whose slots all came back returns
+// Slots move in batches: a cache pays one lock for many of them. They move between the bits and the
+// cache's array while the lock is held, and who stops the world holds all these locks: so a slot is
+// always free in its span, or in a cache, or with the program.
+//
+// A span is on exactly one list: partial (swept, some slot free), full, or unswept. A span whose slots all came back returns
 // its pages, but for one that is kept while it is its code's only one with free slots, so that a program
 // at the edge doesn't make and unmake the same span for ever. Spans that just ceased to be full go to
 // the front: they fill up again soon, and the sparse ones behind them have time to become empty.
@@ -9,6 +12,8 @@
 // A span is unswept when its sweepgen isn't the heap's; its own note of a list is then stale, because
 // flipping moves whole lists without visiting their spans.
 #include "central.h"
+
+#include <string.h>
 
 #include "lock.h"
 #include "pagemap.h"
@@ -73,41 +78,38 @@ static struct sv_span *central_partial(struct sv_central *central)
     return central_grow(central);
 }
 
-// Up to n free slots of one span, lowest first.
+// Up to n free slots of one span into out[-1], out[-2]...: the lowest comes out of the cache first.
 static unsigned span_take(struct sv_span *span, void **out, unsigned n)
 {
     struct sv_bits *bits = sv_span_bits(span);
     uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
     size_t size = sv_span_slot_size(span);
-    unsigned got = 0;
-    for (unsigned w = span->hint; w < sv_span_words(span) && got < n; w++) {
+    unsigned words = sv_span_words(span), got = 0, w = span->hint;
+    for (; got < n && w < words; w++) {
         uint64_t alloc = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed);
         uint64_t free = ~alloc & sv_span_mask(span, w);
-        uint64_t taken = 0;
-        while (free && got < n) {
-            unsigned bit = (unsigned)__builtin_ctzll(free);
-            free &= free - 1;
-            taken |= (uint64_t)1 << bit;
-            out[got++] = (void *)(base + (w * 64 + bit) * size);
-        }
-        atomic_store_explicit(&bits[w].alloc, alloc | taken, memory_order_relaxed);
+        uintptr_t word = base + w * 64 * size;
         span->hint = w;
+        for (; free && got < n; free &= free - 1) {
+            out[-1 - (int)got++] = (void *)(word + (unsigned)__builtin_ctzll(free) * size);
+            alloc |= free & -free;
+        }
+        atomic_store_explicit(&bits[w].alloc, alloc, memory_order_relaxed);
     }
     span->nused = (uint16_t)(span->nused + got);
     return got;
 }
 
-unsigned sv_central_take(unsigned code, void **out, unsigned n)
+// Up to n slots into out[-1] downwards, lock held.
+static unsigned central_take(struct sv_central *central, void **out, unsigned n)
 {
-    struct sv_central *central = &sv_heap.central[code];
-    size_t size = sv_classes[sv_code_class(code)].size;
+    size_t size = sv_classes[sv_code_class(central->code)].size;
     unsigned got = 0;
-    sv_lock_acquire(&central->lock);
     while (got < n) {
         struct sv_span *span = central_partial(central);
         if (!span)
             break;
-        got += span_take(span, out + got, n - got);
+        got += span_take(span, out - got, n - got);
         if (span->nused == span->nslots) {
             sv_span_remove(&central->partial, span);
             sv_span_push(&central->full, span, SV_LIST_FULL);
@@ -117,68 +119,125 @@ unsigned sv_central_take(unsigned code, void **out, unsigned n)
     }
     central->nused += got;
     central->allocated += got;
-    // under the lock: a cycle sets `live` anew with all locks held
     atomic_fetch_add_explicit(&sv_heap.live, got * size, memory_order_relaxed);
     atomic_fetch_add_explicit(&sv_heap.allocated, got * size, memory_order_relaxed);
-    sv_lock_release(&central->lock);
-    for (unsigned i = 0, j = got; i + 1 < j;) { // lowest address last
-        void *low = out[i];
-        out[i++] = out[--j];
-        out[j] = low;
-    }
     return got;
 }
 
-// Gives one slot back; false when it wasn't in use.
-static bool central_give_one(struct sv_central *central, void *slot)
+bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n)
 {
-    uint32_t page = (uint32_t)sv_page_of((uintptr_t)slot);
+    struct sv_central *central = &sv_heap.central[code];
+    sv_lock_acquire(&central->lock);
+    unsigned got = central_take(central, bin->base + n, n);
+    if (got < n)
+        memmove(bin->base, bin->base + (n - got), got * sizeof *bin->base);
+    bin->top = bin->base + got;
+    sv_lock_release(&central->lock);
+    return got != 0;
+}
+
+void *sv_central_take(unsigned code)
+{
+    struct sv_central *central = &sv_heap.central[code];
+    void *slot = NULL;
+    sv_lock_acquire(&central->lock);
+    central_take(central, &slot + 1, 1);
+    sv_lock_release(&central->lock);
+    return slot;
+}
+
+struct cursor { // the span that the last slot was in: the next one is often in the same
+    struct sv_span *span;
+    struct sv_bits *bits;
+    uintptr_t base;
+    size_t bytes;
+};
+
+static void cursor_move(struct cursor *at, uintptr_t slot)
+{
+    uint32_t page = (uint32_t)sv_page_of(slot);
     uint32_t first = sv_pagemap_first(page, sv_pagemap_get(page));
-    struct sv_span *span = sv_span_at(first);
-    struct sv_bits *bits = sv_span_bits(span);
-    unsigned i = sv_slot_of((uint32_t)((uintptr_t)slot - sv_page_addr(first)), span->magic);
+    at->span = sv_span_at(first);
+    at->bits = sv_span_bits(at->span);
+    at->base = sv_page_addr(first);
+    at->bytes = (size_t)at->span->npages << SV_PAGE_SHIFT;
+}
+
+// If the last cycle found the slot unreachable, the program hides pointers; it is freed, not swept.
+__attribute__((noinline)) static void unswept_give(struct sv_central *central, struct sv_span *span,
+                                                   struct sv_bits *bits, uint64_t bit)
+{
+    uint64_t mark = atomic_fetch_or_explicit(&bits->mark, bit, memory_order_relaxed);
+    if (!(mark & bit)) // the cycle took it out of `live`, and so will freeing it
+        atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(span), memory_order_relaxed);
+    central_sweep_span(central, span);
+}
+
+// Gives one slot back, lock held; false when it wasn't in use.
+static inline bool central_give(struct sv_central *central, struct cursor *at, uintptr_t slot)
+{
+    if (slot - at->base >= at->bytes)
+        cursor_move(at, slot);
+    struct sv_span *span = at->span;
+    unsigned i = sv_slot_of((uint32_t)(slot - at->base), span->magic);
+    struct sv_bits *bits = &at->bits[i / 64];
     uint64_t bit = (uint64_t)1 << (i & 63);
-    if (sv_unlikely(span_unswept(span))) {
-        // If the last cycle found it unreachable, the program hides pointers; it is freed, not swept.
-        uint64_t mark =
-            atomic_fetch_or_explicit(&bits[i / 64].mark, bit, memory_order_relaxed);
-        if (!(mark & bit)) // the cycle took it out of `live`, and so will freeing it
-            atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(span), memory_order_relaxed);
-        central_sweep_span(central, span);
-    }
-    uint64_t alloc = atomic_load_explicit(&bits[i / 64].alloc, memory_order_relaxed);
+    if (sv_unlikely(span_unswept(span)))
+        unswept_give(central, span, bits, bit);
+    uint64_t alloc = atomic_load_explicit(&bits->alloc, memory_order_relaxed);
     if (sv_unlikely(!(alloc & bit)))
         return false;
-    atomic_store_explicit(&bits[i / 64].alloc, alloc & ~bit, memory_order_relaxed);
+    atomic_store_explicit(&bits->alloc, alloc & ~bit, memory_order_relaxed);
     if (i / 64 < span->hint)
         span->hint = i / 64;
     span->dirty = 1;
-    central->nused--;
-    if (span->nused-- == span->nslots || span->nused == 0) {
+    if (sv_unlikely(span->nused-- == span->nslots || span->nused == 0)) {
         sv_span_remove(span->list == SV_LIST_FULL ? &central->full : &central->partial, span);
-        central_place(central, span);
+        central_place(central, span); // which may unmake it
+        at->bytes = 0;
     }
     return true;
 }
 
-void *sv_central_give(unsigned code, void **slots, unsigned n)
+static void central_given(struct sv_central *central, size_t n)
+{
+    size_t bytes = n * sv_classes[sv_code_class(central->code)].size;
+    central->freed += n;
+    central->nused -= n;
+    atomic_fetch_sub_explicit(&sv_heap.live, bytes, memory_order_relaxed);
+    atomic_fetch_add_explicit(&sv_heap.freed, bytes, memory_order_relaxed);
+}
+
+void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
 {
     struct sv_central *central = &sv_heap.central[code];
-    size_t size = sv_classes[sv_code_class(code)].size;
+    struct cursor at = {0};
     void *bad = NULL;
     unsigned given = 0;
     sv_lock_acquire(&central->lock);
     for (unsigned i = 0; i < n; i++) {
-        if (sv_likely(central_give_one(central, slots[i])))
+        if (sv_likely(central_give(central, &at, (uintptr_t)bin->base[i])))
             given++;
         else if (!bad)
-            bad = slots[i];
+            bad = bin->base[i];
     }
-    central->freed += given;
-    atomic_fetch_sub_explicit(&sv_heap.live, given * size, memory_order_relaxed);
-    atomic_fetch_add_explicit(&sv_heap.freed, given * size, memory_order_relaxed);
+    size_t left = (size_t)(bin->top - bin->base) - n;
+    memmove(bin->base, bin->base + n, left * sizeof *bin->base);
+    bin->top = bin->base + left;
+    central_given(central, given);
     sv_lock_release(&central->lock);
     return bad;
+}
+
+bool sv_central_give(unsigned code, void *slot)
+{
+    struct sv_central *central = &sv_heap.central[code];
+    struct cursor at = {0};
+    sv_lock_acquire(&central->lock);
+    bool given = central_give(central, &at, (uintptr_t)slot);
+    central_given(central, given);
+    sv_lock_release(&central->lock);
+    return given;
 }
 
 size_t sv_central_sweep(unsigned code, unsigned budget)

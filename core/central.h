@@ -7,20 +7,17 @@
 
 void sv_central_init(void);
 
-// Takes up to n free slots of `code` into out[], lowest address last (a cache pops from the end), and
-// returns how many: 0 when memory is short. Sweeps what it must. No lock held.
-unsigned sv_central_take(unsigned code, void **out, unsigned n);
+// Fills an empty bin with up to n slots (n >= 1), the lowest address on top. False when memory is short.
+// Sweeps what it must. No lock held; the bin is the calling thread's.
+bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n);
 
-// One aligned or uncached slot.
-static inline void *sv_central_take_one(unsigned code)
-{
-    void *p;
-    return sv_central_take(code, &p, 1) ? p : NULL;
-}
+// Gives the bin's n oldest slots back. NULL, or the first slot that wasn't in use (a second free); the
+// others are given back all the same.
+void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n);
 
-// Gives n slots of `code` back. Every pointer is the start of a slot of that code. Returns NULL, or the
-// first pointer whose slot wasn't in use (a second free); the others are given back all the same.
-void *sv_central_give(unsigned code, void **slots, unsigned n);
+// The same for one slot without a cache.
+void *sv_central_take(unsigned code);
+bool sv_central_give(unsigned code, void *slot);
 
 // Sweeps spans of `code` until `budget` spans were looked at or none is left; returns bytes brought back.
 size_t sv_central_sweep(unsigned code, unsigned budget);

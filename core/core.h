@@ -49,11 +49,13 @@ struct sv_class {
 
 // ---- pagemap.h ----------------------------------------------------------------------------------
 
-// One word a page: the low 13 bits are the code times sizeof(struct sv_bin), which is where free()
-// finds the bin in a thread's cache; the bits above are how many pages lie between the span's first
+// One word a page. Bits 5 to 12 are the code, so that masked they are the code times sizeof(struct
+// sv_bin), where free() finds the bin in a thread's cache; the low 5 bits are the class's shift, where
+// a rotation by the whole word finds it; the bits above are how many pages lie between the span's first
 // page and this one, so that (entry & ~0x1fff) is that distance in bytes. 0: no object here.
 typedef uint32_t sv_pagemap_entry;
 #define SV_PAGEMAP_CODE_MASK 0x1fffu
+#define SV_PAGEMAP_BIN_MASK 0x1fe0u
 #define SV_PAGEMAP_BACK_MAX 0x7ffffu // this far or farther: step back and look again
 
 // ---- span.h -------------------------------------------------------------------------------------
@@ -118,9 +120,7 @@ struct sv_bin {
     void **base;     // const: empty when top == base
     void **end;      // owner: full when top == end (below the array's end while the bin is young)
     uint32_t inv;    // const: struct sv_class.inv
-    uint16_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
-    uint8_t shift;   // const: struct sv_class.shift
-    uint8_t young;   // owner: refills so far, saturating: batches grow with it
+    uint32_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
 };
 _Static_assert(sizeof(struct sv_bin) == 32, "pagemap entries and the bin table count on it");
 _Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin's offset fits");
@@ -131,9 +131,8 @@ struct sv_cache {
     struct sv_bin bins[SV_NCODE];   // owner
     uintptr_t key;                  // const: the process's mark of a freed slot
     uint16_t lut[SV_CACHE_LUT];     // const: (size - 1) / 16 -> byte offset of the bin
+    uint8_t young[SV_NCODE];        // owner: fills of a bin so far, saturating: batches grow with it
     uint32_t state;                 // owner: enum sv_cache_state
-    uint64_t bytes_in;              // owner: bytes refilled, for the statistics
-    uint64_t bytes_out;             // owner: bytes flushed
     struct sv_cache *next;          // world's list lock: all caches
     struct sv_thread *thread;       // const: owner, NULL for an orphan
     void **slots;                   // const: the array behind the bins

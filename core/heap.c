@@ -92,7 +92,7 @@ static void *small_alloc(unsigned code)
         if (!sv_heap_init())
             return NULL;
         sv_cycle_poll(sv_classes[sv_code_class(code)].size);
-        return sv_central_take_one(code);
+        return sv_central_take(code);
     }
     struct sv_bin *bin = sv_cache_bin(cache, code);
     if (bin->top == bin->base && !sv_cache_fill(cache, bin))
@@ -241,7 +241,7 @@ enum sv_verdict sv_heap_free(void *p)
         return SV_FREED;
     struct sv_cache *cache = sv_cache_get();
     if (!cache || sv_options.clobber)
-        return sv_central_give(at.code, &p, 1) ? SV_FREED : SV_OURS;
+        return sv_central_give(at.code, p) ? SV_OURS : SV_FREED;
     struct sv_bin *bin = sv_cache_bin(cache, at.code);
     if (bin->top >= bin->end) {
         void *bad = sv_cache_flush(bin);

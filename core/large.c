@@ -183,13 +183,9 @@ bool sv_large_resize(struct sv_span *span, size_t size)
     sv_lock_release(&sv_heap.lock);
     if (!taken)
         return false;
-    for (uint32_t i = old; i < n; i++) { // back pointers go on counting from the span's first page
-        uint32_t back = i < SV_PAGEMAP_BACK_MAX ? i : SV_PAGEMAP_BACK_MAX;
-        __atomic_store_n(&sv_heap.pagemap[page + i],
-                         back * (SV_PAGEMAP_CODE_MASK + 1) +
-                             span->code * (unsigned)sizeof(struct sv_bin),
+    for (uint32_t i = old; i < n; i++) // back pointers go on counting from the span's first page
+        __atomic_store_n(&sv_heap.pagemap[page + i], sv_pagemap_make(span->code, i),
                          __ATOMIC_RELEASE);
-    }
     span->npages = (uint32_t)n;
     atomic_fetch_add_explicit(&sv_heap.allocated, (size_t)more << SV_PAGE_SHIFT,
                               memory_order_relaxed);

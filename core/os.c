@@ -131,17 +131,7 @@ int sv_os_tgkill(int pid, int tid, int sig)
 
 int sv_os_signal_set(int sig, void (*handler)(int, siginfo_t *, void *))
 {
-    // libc's sigaction, under the name that no preloaded wrapper of ours answers to: it supplies the
-    // return trampoline that the kernel's own call wants.
-    extern int __sigaction(int, const struct sigaction *, struct sigaction *);
-    struct sigaction sa = {0};
-    sa.sa_sigaction = handler;
-    sa.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    sigfillset(&sa.sa_mask); // the program's handlers don't run on top of a stopped thread
-    int saved = errno;
-    int r = __sigaction(sig, &sa, NULL) == 0 ? 0 : -errno;
-    errno = saved;
-    return r;
+    return sv_arch_signal_set(sig, handler, SA_SIGINFO | SA_RESTART | SA_ONSTACK);
 }
 
 int sv_os_signal_mask(int how, uint64_t set, uint64_t *old)

@@ -5,9 +5,7 @@
 void sv_pagemap_set(uint32_t first, uint32_t npages, unsigned code)
 {
     for (uint32_t i = npages; i-- > 0;) {
-        uint32_t back = i < SV_PAGEMAP_BACK_MAX ? i : SV_PAGEMAP_BACK_MAX;
-        sv_pagemap_entry e =
-            code ? back * (SV_PAGEMAP_CODE_MASK + 1) + code * (unsigned)sizeof(struct sv_bin) : 0;
+        sv_pagemap_entry e = code ? sv_pagemap_make(code, i) : 0;
         // release pairs with sv_pagemap_get
         __atomic_store_n(&sv_heap.pagemap[first + i], e, __ATOMIC_RELEASE);
     }

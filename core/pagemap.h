@@ -5,6 +5,7 @@
 
 #include "core.h"
 #include "heap.h"
+#include "sizeclass.h"
 
 // The page of an address; at least sv_heap.npages when it isn't in the region (below it wraps around).
 static inline uint64_t sv_page_of(uintptr_t addr)
@@ -21,6 +22,15 @@ static inline sv_pagemap_entry sv_pagemap_get(uint64_t page)
 {
     // acquire pairs with sv_pagemap_set's release: the span's record is complete
     return __atomic_load_n(&sv_heap.pagemap[page], __ATOMIC_ACQUIRE);
+}
+
+// The entry of a page of a span, `back` pages after the span's first.
+static inline sv_pagemap_entry sv_pagemap_make(unsigned code, uint32_t back)
+{
+    if (back > SV_PAGEMAP_BACK_MAX)
+        back = SV_PAGEMAP_BACK_MAX;
+    return back * (SV_PAGEMAP_CODE_MASK + 1) + code * (unsigned)sizeof(struct sv_bin) +
+           sv_classes[sv_code_class(code)].shift;
 }
 
 static inline unsigned sv_pagemap_code(sv_pagemap_entry e)

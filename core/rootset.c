@@ -231,8 +231,6 @@ const char *sv_rootset_visit(struct sv_rootset_visitor *v)
                                    sv_options.roots};
     if (sv_roots_each(&in, general_offer, v) != 0)
         return "a root that can't be read";
-    if (sv_options.roots & SV_ROOTS_KERNEL)
-        sv_kernel_each(general_offer, v);
     for (size_t i = 0; i < set.nnamed; i++)
         general_offer(v, set.named[i].lo, set.named[i].hi);
     if (!(sv_options.roots & SV_ROOTS_STACKS))
