@@ -121,7 +121,7 @@ static void attribute(void)
     CHECK(!(mask & BIT(STOP)) && mask & BIT(63), "mask %lx", mask);
 }
 
-// ---- waits: another thread reads in /proc what the waiting one blocks ----------------------------------------
+// ---- waits: another thread reads in /proc what the waiting one blocks ---------------------------
 
 static _Atomic int waiter_tid;
 
