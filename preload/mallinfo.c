@@ -117,3 +117,11 @@ SV_EXPORT int mallopt(int param, int value)
     const int mxfast_max = 80 * sizeof(size_t) / 4;
     return param != M_MXFAST || (value >= 0 && value <= mxfast_max);
 }
+
+// The C library's other name for it, which its headers don't declare.
+SV_EXPORT int __libc_mallopt(int param, int value);
+
+int __libc_mallopt(int param, int value)
+{
+    return mallopt(param, value);
+}
