@@ -245,10 +245,14 @@ static CHECK_UNUSED bool check_death(const char *name, void (*fn)(void), const c
 
 // ---- patterns ----------------------------------------------------------------------------------
 
-// A step that makes the work on a block bounded: every byte up to 64 KiB, then one in ever more.
+// A step that makes the work on a block bounded: every byte up to 4 KiB, then one in ever more.
 static CHECK_UNUSED size_t check_step(size_t n)
 {
-    return n <= (64u << 10) ? 1 : n <= (1u << 20) ? 61 : n <= (16u << 20) ? 1021 : 16411;
+    return n <= 4096          ? 1
+           : n <= (64u << 10) ? 7
+           : n <= (1u << 20)  ? 61
+           : n <= (16u << 20) ? 1021
+                              : 16411;
 }
 
 static CHECK_UNUSED unsigned char check_byte(size_t i, unsigned seed)
