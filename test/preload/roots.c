@@ -97,8 +97,8 @@ static void last_byte_hold(void)
 
 // ---- the heap ----------------------------------------------------------------------------------
 
-static void **chain;
-static uintptr_t *array;
+static void **volatile chain;
+static uintptr_t *volatile array;
 
 static void chain_hold(void)
 {
