@@ -9,7 +9,7 @@
 
 #define MANY 200
 
-static void *holder;
+static void *volatile holder;
 static struct witness targets[MANY];
 
 static witness_noinline void holder_make(void *(*make)(size_t), size_t size)

@@ -254,7 +254,7 @@ static witness_noinline void **list_make(size_t n)
     return head;
 }
 
-static void **list_head;
+static void **volatile list_head;
 
 static witness_noinline void list_check(size_t n)
 {
@@ -282,7 +282,7 @@ static void long_list(void)
 }
 
 // One object of 64 MiB, every word of which is the only pointer to a small object.
-static uintptr_t *wide;
+static uintptr_t *volatile wide;
 
 static witness_noinline void wide_make(size_t n)
 {
@@ -325,7 +325,7 @@ struct tree {
     uint64_t number;
     uintptr_t left, right; // 5 bytes into the child
 };
-static uintptr_t tree_root;
+static volatile uintptr_t tree_root;
 
 static witness_noinline uintptr_t tree_make(uint64_t number, int depth)
 {
@@ -384,7 +384,7 @@ static void threads_dropped(void)
 
 // Static TLS of a thread that has ended. glibc may keep its block for the next thread, so only what
 // is lost for good counts: the next thread's block starts with zeroes.
-static _Thread_local void *ended_tls[64];
+static _Thread_local void *volatile ended_tls[64];
 
 static void *ended_thread(void *arg)
 {

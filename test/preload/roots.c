@@ -97,8 +97,8 @@ static void last_byte_hold(void)
 
 // ---- the heap ----------------------------------------------------------------------------------
 
-static void **chain;
-static uintptr_t *array;
+static void **volatile chain;
+static uintptr_t *volatile array;
 
 static void chain_hold(void)
 {
@@ -695,7 +695,7 @@ static void handler_idle(int sig)
     idle_word = fill[4711];
 }
 
-static void altstack_idle_hold(void)
+static witness_noinline void altstack_idle_set(void)
 {
     struct sigaction sa = {.sa_handler = handler_idle, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &sa, NULL);
@@ -704,12 +704,36 @@ static void altstack_idle_hold(void)
     memset(&ss, 0, sizeof ss);
 }
 
-static void altstack_idle_drop(void)
+static void altstack_idle_end(void)
 {
     raise(SIGUSR1);
     WITNESS_NEED(idle_word == 4711, "the handler did not run");
     stack_t off = {.ss_flags = SS_DISABLE};
     sigaltstack(&off, NULL);
+}
+
+static void altstack_idle_hold(void)
+{
+    altstack_idle_set();
+}
+
+static void altstack_idle_drop(void)
+{
+    altstack_idle_end();
+}
+
+static void *altstack_idle_thread(void *arg)
+{
+    altstack_idle_set();
+    witness_wipe();
+    parked_read();
+    altstack_idle_end();
+    return arg;
+}
+
+static void altstack_idle_thread_hold(void)
+{
+    parked_start(altstack_idle_thread, NULL);
 }
 
 // ---- what libc keeps ---------------------------------------------------------------------------
@@ -1361,6 +1385,7 @@ static const struct place places[] = {
     {"stack below sigaltstack", below_altstack_hold, spin_drop, 0},
     {"frame on sigaltstack", frame_altstack_hold, spin_drop, 0},
     {"sigaltstack itself", altstack_idle_hold, altstack_idle_drop, 1 << 18},
+    {"sigaltstack itself, of a thread", altstack_idle_thread_hold, parked_end, 1 << 18},
     {"putenv", putenv_hold, global_drop, 0},
     {"setvbuf", setvbuf_hold, setvbuf_drop, 0},
     {"on_exit", on_exit_hold, NULL, 0},

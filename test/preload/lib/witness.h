@@ -33,8 +33,8 @@
 #define WITNESS_SKIP 77
 #define WITNESS_KEPT 78 // passed, but the witness outlived its last pointer
 #define WITNESS_NONE                                                                               \
-    SIZE_MAX             // the case makes its own objects and ends well by returning from `hold`
-#define WITNESS_HANG 120 // seconds until a case counts as hung
+    SIZE_MAX            // the case makes its own objects and ends well by returning from `hold`
+#define WITNESS_HANG 30 // seconds until a case counts as hung
 
 #define witness_noinline __attribute__((noinline, noclone, unused))
 #ifdef __clang__
@@ -166,12 +166,13 @@ static witness_noinline void witness_wipe(void)
 static witness_noinline void witness_churn(size_t size)
 {
     static _Thread_local void *filler[512];
-    for (size_t i = 0; i < sizeof filler / sizeof filler[0]; i++) {
+    size_t n = size < (32 << 20) / 512 ? 512 : 8;
+    for (size_t i = 0; i < n; i++) {
         filler[i] = malloc(size);
         if (filler[i] != NULL)
             memset(filler[i], 0xee, size);
     }
-    for (size_t i = 0; i < sizeof filler / sizeof filler[0]; i++) {
+    for (size_t i = 0; i < n; i++) {
         free(filler[i]);
         filler[i] = NULL;
     }
