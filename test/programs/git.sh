@@ -3,7 +3,6 @@
 # two packing threads, fsck.
 . "$(dirname "$0")/lib.sh"
 need=(git)
-opts=stress=256,checkmark=1,clobber=1
 
 job() {
     local i

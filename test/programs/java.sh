@@ -3,7 +3,7 @@
 # zip, under the serial and the G1 collector; an uncaught exception.
 . "$(dirname "$0")/lib.sh"
 need=(openjdk-17-jdk-headless)
-opts=stress=4096,checkmark=1,clobber=1
+opts=stress=64,checkmark=1,clobber=1
 limit=600
 
 job() {

@@ -21,7 +21,7 @@
 # the folder with both results behind.
 
 PROGRAMS_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
-OPTS_DEFAULT=stress=64,checkmark=1,clobber=1
+OPTS_DEFAULT=stress=4,checkmark=1,clobber=1
 
 need=()
 opts=

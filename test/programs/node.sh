@@ -3,7 +3,7 @@
 # processes, a local HTTP server, an uncaught error's status.
 . "$(dirname "$0")/lib.sh"
 need=(nodejs)
-opts=stress=1024,checkmark=1,clobber=1
+opts=stress=32,checkmark=1,clobber=1
 
 job() {
     cat >job.js <<'JS'

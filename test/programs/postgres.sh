@@ -3,7 +3,7 @@
 # parallel workers and errors, a dump, and an orderly stop; all under another user than root.
 . "$(dirname "$0")/lib.sh"
 need=(postgresql-15 postgresql-client-15)
-opts=stress=4096,checkmark=1,clobber=1
+opts=stress=32,checkmark=1,clobber=1
 limit=900
 
 job() {

@@ -3,7 +3,7 @@
 # weak references, dictionaries and lists, where most memory is small objects in cycles.
 . "$(dirname "$0")/lib.sh"
 need=(python3 libpython3.11-testsuite)
-opts=stress=4096,checkmark=1,clobber=1
+opts=stress=64,checkmark=1,clobber=1
 limit=900
 
 normal() {

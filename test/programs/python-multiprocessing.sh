@@ -2,7 +2,7 @@
 # python3's own tests of multiprocessing by fork: pools, managers, queues, shared memory, listeners.
 . "$(dirname "$0")/lib.sh"
 need=(python3 libpython3.11-testsuite)
-opts=stress=4096,checkmark=1,clobber=1
+opts=stress=64,checkmark=1,clobber=1
 limit=600
 
 # Durations, the machine's load, and what Python's resource tracker prints, or not, depending on

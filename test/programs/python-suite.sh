@@ -3,7 +3,7 @@
 # sqlite3 out; python.sh goes through that module instead.)
 . "$(dirname "$0")/lib.sh"
 need=(python3 libpython3.11-testsuite)
-opts=stress=4096,checkmark=1,clobber=1
+opts=stress=64,checkmark=1,clobber=1
 limit=600
 
 # Durations and the machine's load.

@@ -3,7 +3,7 @@
 # sqlite; once with its own small-object allocator and once with every object from malloc.
 . "$(dirname "$0")/lib.sh"
 need=(python3)
-opts=stress=256,checkmark=1,clobber=1
+opts=stress=16,checkmark=1,clobber=1
 
 job() {
     cat >job.py <<'PY'

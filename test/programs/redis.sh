@@ -4,6 +4,7 @@
 # of the whole data set.
 . "$(dirname "$0")/lib.sh"
 need=(redis-server redis-tools perl)
+opts=stress=32,checkmark=1,clobber=1
 
 server() {
     server_start redis-server --port "$port" --bind 127.0.0.1 --dir "$WORK" --save '' \

@@ -3,6 +3,7 @@
 # a filter through a shell.
 . "$(dirname "$0")/lib.sh"
 need=(vim)
+opts=stress=32,checkmark=1,clobber=1
 
 job() {
     lines_make 2000 >data
