@@ -19,6 +19,7 @@
 #define SV_CACHE_LINE 64
 #define SV_ALIGN 16              // of every object: C's max_align_t on x86-64
 #define SV_SMALL_MAX 32768       // bytes; larger objects get pages of their own
+#define SV_REGION_ALIGN_PAGES 8192u // the region's address is a multiple of so many pages (64 MiB)
 #define SV_NOPAGE UINT32_MAX     // "no such page", from functions that return one
 
 #define SV_NCLASS 67             // 0: none, 1..65: small, 66: large

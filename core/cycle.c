@@ -25,6 +25,7 @@
 #include "sweep.h"
 #include "world.h"
 
+#define PROC_FD_MIN 1000 // contract: no descriptors of ours below
 #define TICKS_PERIOD 64u // slow-path allocations between looks at the clock
 
 static struct {
@@ -34,15 +35,28 @@ static struct {
     struct sv_marker marker;          // lock
     int procfd;                       // lock
     uint64_t last;                    // lock: when the last cycle ended, ns; 0: none yet
+    _Atomic(struct sv_thread *) blocker; // the thread inside sv_cycle_block, by itself
+    bool fork_owned;                  // lock: the forking thread had blocked cycles already
 } cycle = {.procfd = -1};
 
 _Atomic uint32_t sv_cycle_ticks;
+
+// A descriptor of /proc is kept across cycles, for a program that goes on in a chroot; but not where the
+// program would notice it.
+static void proc_keep(void)
+{
+    if (cycle.procfd >= 0 && cycle.procfd < PROC_FD_MIN) {
+        sv_os_close(cycle.procfd);
+        cycle.procfd = -1;
+    }
+}
 
 void sv_cycle_init(void)
 {
     uint64_t first = UINT64_MAX;
     if (sv_options.mode == SV_MODE_COLLECT && sv_world_init()) {
         cycle.procfd = sv_proc_open();
+        proc_keep();
         cycle.pacer.gcpercent = sv_options.gcpercent;
         cycle.barrier = sv_barrier_choose();
         if (sv_options.gcpercent != UINT32_MAX)
@@ -56,10 +70,10 @@ void sv_cycle_init(void)
 // /proc, opened anew if the program closed our descriptor or put something else in its place.
 static bool proc_ready(void)
 {
-    int fd = sv_proc_file(cycle.procfd, "self/maps", 0);
+    int fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "self/maps", 0);
     if (fd < 0) {
         cycle.procfd = sv_proc_open();
-        fd = sv_proc_file(cycle.procfd, "self/maps", 0);
+        fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "self/maps", 0);
     }
     if (fd < 0)
         return false;
@@ -204,6 +218,7 @@ static bool cycle_run(bool forced)
     struct sv_stats_cycle stats = {.forced = forced, .barrier = cycle.barrier->name};
     sv_sweep_finish();
     const char *reason = proc_ready() ? cycle_spilled(&stats) : "no /proc";
+    proc_keep();
     if (reason) {
         sv_stats_abandoned(reason);
         cycle_postpone();
@@ -268,34 +283,44 @@ bool sv_cycle_block(void)
     if (!cycle_possible())
         return false;
     sv_lock_acquire(&cycle.lock);
+    atomic_store_explicit(&cycle.blocker, sv_world_self(), memory_order_relaxed);
     return true;
 }
 
 void sv_cycle_unblock(void)
 {
+    atomic_store_explicit(&cycle.blocker, NULL, memory_order_relaxed);
     sv_lock_release(&cycle.lock);
 }
 
 void sv_cycle_fork_prepare(void)
 {
-    sv_lock_acquire(&cycle.lock);
+    // a signal handler that forks while its thread is about to exec
+    bool owned = cycle.blocker && cycle.blocker == sv_world_self();
+    if (!owned)
+        sv_lock_acquire(&cycle.lock);
+    cycle.fork_owned = owned;
     locks_take();
 }
 
 void sv_cycle_fork_parent(void)
 {
+    bool owned = cycle.fork_owned;
     locks_drop();
-    sv_lock_release(&cycle.lock);
+    if (!owned)
+        sv_lock_release(&cycle.lock);
 }
 
 void sv_cycle_fork_child(void)
 {
+    bool owned = cycle.fork_owned;
     sv_world_fork_child();
     sv_cache_fork_child();
     sv_metadata_fork_child();
     sv_heap_unlock_all();
     sv_world_unlock();
-    sv_lock_release(&cycle.lock);
+    if (!owned)
+        sv_lock_release(&cycle.lock);
 }
 
 void sv_cycle_exclude(uintptr_t lo, uintptr_t hi)

@@ -45,15 +45,36 @@ bool sv_heap_init(void)
 
 // ---- pages ------------------------------------------------------------------------------------------
 
+// Lock held.
+static uint32_t pages_find(uint32_t n, uint32_t align, bool *clean)
+{
+    uint32_t page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
+    uint64_t need = (uint64_t)sv_heap.grown + n + align;
+    if (page == SV_NOPAGE && need <= sv_heap.npages && sv_region_grow((uint32_t)need))
+        page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
+    return page;
+}
+
+// Aligned to more than the region is: a run with room for it, and the ends go back. Lock held.
+static uint32_t pages_find_aligned(uint32_t n, uint32_t align, bool *clean)
+{
+    if ((uint64_t)n + align > sv_heap.npages)
+        return SV_NOPAGE;
+    uint32_t run = pages_find(n + align, 1, clean);
+    if (run == SV_NOPAGE)
+        return SV_NOPAGE;
+    uint32_t page = (uint32_t)((0 - (sv_heap.base_page + run)) & (align - 1)) + run;
+    if (page > run)
+        sv_pagealloc_give(&sv_heap.pages, run, page - run, *clean);
+    sv_pagealloc_give(&sv_heap.pages, page + n, run + align - page, *clean);
+    return page;
+}
+
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean)
 {
     sv_lock_acquire(&sv_heap.lock);
-    uint32_t page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
-    if (page == SV_NOPAGE) {
-        uint64_t need = (uint64_t)sv_heap.grown + n + align;
-        if (need <= sv_heap.npages && sv_region_grow((uint32_t)need))
-            page = sv_pagealloc_take(&sv_heap.pages, n, align, clean);
-    }
+    uint32_t page = align <= SV_REGION_ALIGN_PAGES ? pages_find(n, align, clean)
+                                                   : pages_find_aligned(n, align, clean);
     if (page != SV_NOPAGE)
         sv_heap.pages_inuse += n;
     sv_lock_release(&sv_heap.lock);

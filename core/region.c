@@ -20,6 +20,7 @@
 #define REGION_MIN_PAGES ((uint32_t)1 << 11)    // 16 MiB
 #define REGION_STEP 256u                        // pages (2 MiB): the least growth
 #define REGION_STEP_MAX 8192u                   // pages (64 MiB): the most at once, but for one object
+#define REGION_ALIGN ((uintptr_t)SV_REGION_ALIGN_PAGES << SV_PAGE_SHIFT)
 #define HARDWARE_PAGE 4096u
 
 static struct {
@@ -33,20 +34,31 @@ static size_t table_round(size_t bytes)
 }
 
 // A region's worth of address space at a random place: high byte 0x10 to 0x1f (no character, no small
-// integer, and a double of 1e-236 or thereabouts), 4 MiB steps below it.
+// integer, and a double of 1e-236 or thereabouts), steps of REGION_ALIGN below it.
 static uintptr_t region_place(uint32_t pages)
 {
     size_t bytes = (size_t)pages << SV_PAGE_SHIFT;
     for (int tries = 0; tries < 16; tries++) {
         uint64_t r = sv_os_random();
         uintptr_t at = ((uintptr_t)0x10 << 40) + (r % ((uintptr_t)0x0e << 40));
-        at &= ~(((uintptr_t)1 << 22) - 1);
+        at &= ~(REGION_ALIGN - 1);
         if (sv_os_reserve(at, bytes, true))
             return at;
     }
-    void *p = sv_os_reserve(0, bytes + ((size_t)1 << 22), false);
-    uintptr_t step = ((uintptr_t)1 << 22) - 1;
-    return p ? ((uintptr_t)p + step) & ~step : 0;
+    void *p = sv_os_reserve(0, bytes + REGION_ALIGN, false);
+    return p ? ((uintptr_t)p + REGION_ALIGN - 1) & ~(REGION_ALIGN - 1) : 0;
+}
+
+static bool summaries_commit(void)
+{
+    const struct sv_pagealloc *pa = &sv_heap.pages;
+    for (unsigned l = 0; l < SV_PAGEALLOC_LEVELS; l++) {
+        uintptr_t lo = (uintptr_t)pa->sum[l] & ~(uintptr_t)(HARDWARE_PAGE - 1);
+        uintptr_t hi = table_round((uintptr_t)(pa->sum[l] + pa->nsum[l]));
+        if (sv_os_commit((void *)lo, hi - lo) != 0)
+            return false;
+    }
+    return true;
 }
 
 static bool region_reserve_pages(uint32_t pages)
@@ -59,10 +71,8 @@ static bool region_reserve_pages(uint32_t pages)
     if (!heap)
         return false;
     void *tables = sv_os_reserve(0, map + spans + dense + alloc, false);
-    if (!tables || sv_os_commit((char *)tables + map + spans + dense, alloc) != 0) {
+    if (!tables) {
         sv_os_unmap((void *)heap, (size_t)pages << SV_PAGE_SHIFT);
-        if (tables)
-            sv_os_unmap(tables, map + spans + dense + alloc);
         return false;
     }
     region.tables = (uintptr_t)tables;
@@ -71,6 +81,11 @@ static bool region_reserve_pages(uint32_t pages)
     sv_heap.spans = (struct sv_span *)(region.tables + map);
     sv_heap.dense = (struct sv_dense *)(region.tables + map + spans);
     sv_pagealloc_init(&sv_heap.pages, (void *)(region.tables + map + spans + dense), pages);
+    if (!summaries_commit()) { // the bits grow with the heap; what stands above them is small
+        sv_os_unmap((void *)heap, (size_t)pages << SV_PAGE_SHIFT);
+        sv_os_unmap(tables, region.table_bytes);
+        return false;
+    }
     sv_heap.base = heap;
     sv_heap.base_page = heap >> SV_PAGE_SHIFT;
     sv_heap.size = (size_t)pages << SV_PAGE_SHIFT;
@@ -101,8 +116,8 @@ bool sv_region_reserve(void)
 
 static int table_commit(void *table, size_t entry, uint32_t from, uint32_t to)
 {
-    uintptr_t lo = (uintptr_t)table + (from * entry & ~(size_t)(HARDWARE_PAGE - 1));
-    uintptr_t hi = (uintptr_t)table + table_round(to * entry);
+    uintptr_t lo = ((uintptr_t)table + from * entry) & ~(uintptr_t)(HARDWARE_PAGE - 1);
+    uintptr_t hi = table_round((uintptr_t)table + to * entry);
     return sv_os_commit((void *)lo, hi - lo);
 }
 
@@ -119,7 +134,9 @@ bool sv_region_grow(uint32_t pages)
     uint64_t wanted = (uint64_t)from + step > pages ? (uint64_t)from + step : pages;
     wanted = (wanted + REGION_STEP - 1) & ~(uint64_t)(REGION_STEP - 1);
     uint32_t to = wanted > sv_heap.npages ? (uint32_t)sv_heap.npages : (uint32_t)wanted;
-    if (table_commit(sv_heap.pagemap, sizeof(sv_pagemap_entry), from, to) != 0 ||
+    if (table_commit(sv_heap.pages.free, sizeof(uint64_t), from / 64, (to + 63) / 64) != 0 ||
+        table_commit(sv_heap.pages.clean, sizeof(uint64_t), from / 64, (to + 63) / 64) != 0 ||
+        table_commit(sv_heap.pagemap, sizeof(sv_pagemap_entry), from, to) != 0 ||
         table_commit(sv_heap.spans, sizeof(struct sv_span), from, to) != 0 ||
         table_commit(sv_heap.dense, sizeof(struct sv_dense), from, to) != 0 ||
         sv_os_commit((void *)(sv_heap.base + ((uintptr_t)from << SV_PAGE_SHIFT)),

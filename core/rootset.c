@@ -8,8 +8,9 @@
 // of it), and a stack pointer that lies elsewhere (a coroutine's stack, an alternate signal stack): then
 // the place it points into, mapping or heap object, counts as a stack too.
 //
-// glibc caches the stacks of ended threads with their thread blocks. The frames are dead, but static TLS
-// and the thread block above them stay roots: that block alone holds the next thread's DTV. A cached
+// glibc caches the stacks of ended threads with their thread blocks. The frames are dead, and so is the
+// static TLS above them, which the next thread on that stack gets fresh; but the thread block on top stays
+// a root: it alone holds that next thread's DTV. A cached
 // stack is believed to be one only while its mapping is there, its thread block still names itself, and
 // no thread's stack pointer lies in it; in doubt it is memory like any other.
 #include "rootset.h"
@@ -183,7 +184,7 @@ static bool exclude_make(void)
         next = t->next;
         if (t->gone) {
             if (stack_cached(t))
-                exclude_add(NULL, t->stack_lo, t->stack_hi);
+                exclude_add(NULL, t->stack_lo, t->tcb);
             else
                 sv_world_forget(t);
         } else if (thread_live(t)) {

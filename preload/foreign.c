@@ -206,7 +206,7 @@ static enum sv_foreign foreign_classify_in(const struct sv_maps *maps, uintptr_t
     if (mapping_stack(map)) {
         return SV_FOREIGN_STACK;
     }
-    if ((map->flags & SV_MAP_FILE) != 0) {
+    if ((map->flags & (SV_MAP_FILE | SV_MAP_ANON)) == SV_MAP_FILE) {
         return SV_FOREIGN_GLOBAL;
     }
     if (glibc_owns(maps, map, p)) {

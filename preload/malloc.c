@@ -225,7 +225,11 @@ SV_EXPORT void free_aligned_sized(void *p, size_t align, size_t size)
     sv_free(p);
 }
 
-#define ALIAS(name, of) __attribute__((alias(#of), visibility("default"), copy(of)))
+// An alias carries none of its target's attributes; gcc wants them copied, clang has no way to.
+#ifndef __clang__
+#pragma GCC diagnostic ignored "-Wmissing-attributes"
+#endif
+#define ALIAS(name, of) __attribute__((alias(#of), visibility("default")))
 
 void *malloc(size_t size) ALIAS(malloc, sv_malloc);
 void *calloc(size_t n, size_t size) ALIAS(calloc, sv_calloc);
