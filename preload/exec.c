@@ -1,9 +1,9 @@
 // The exec family: no stop of the world may be under way while the program is replaced.
 //
-// A stop signal that is sent before exec and delivered after it would kill the new program, which has
-// no handler for it. So each function blocks cycles first and unblocks them when the real one has come
-// back, which it does only to report a failure. A vfork child shares the parent's memory and
-// must not take its lock: there sv_cycle_block says false, and nothing is done.
+// A stop signal that is sent before exec and delivered after it would kill the new program, which
+// has no handler for it. So each function blocks cycles first and unblocks them when the real one
+// has come back, which it does only to report a failure. A vfork child shares the parent's memory
+// and must not take its lock: there sv_cycle_block says false, and nothing is done.
 //
 // Another preloaded library may implement one of these by calling another one through the dynamic
 // linker, which brings it back here: a flag of the thread keeps the block from being taken twice.
@@ -24,7 +24,8 @@
 
 static _Thread_local bool exec_blocked;
 
-static bool exec_begin(void) {
+static bool exec_begin(void)
+{
     if (exec_blocked) {
         return false;
     }
@@ -35,7 +36,8 @@ static bool exec_begin(void) {
 }
 
 // Hands through the real function's answer.
-static int exec_end(bool blocked, int result) {
+static int exec_end(bool blocked, int result)
+{
     if (blocked) {
         int saved = errno;
         sv_cycle_unblock();
@@ -45,39 +47,46 @@ static int exec_end(bool blocked, int result) {
     return result;
 }
 
-SV_EXPORT int execve(const char *path, char *const argv[], char *const envp[]) {
+SV_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(execve)(path, argv, envp));
 }
 
-SV_EXPORT int execv(const char *path, char *const argv[]) {
+SV_EXPORT int execv(const char *path, char *const argv[])
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(execv)(path, argv));
 }
 
-SV_EXPORT int execvp(const char *file, char *const argv[]) {
+SV_EXPORT int execvp(const char *file, char *const argv[])
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(execvp)(file, argv));
 }
 
-SV_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[]) {
+SV_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(execvpe)(file, argv, envp));
 }
 
 SV_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
-                       int flags) {
+                       int flags)
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(execveat)(dirfd, path, argv, envp, flags));
 }
 
-SV_EXPORT int fexecve(int fd, char *const argv[], char *const envp[]) {
+SV_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
     bool blocked = exec_begin();
     return exec_end(blocked, sv_real(fexecve)(fd, argv, envp));
 }
 
 // How many pointers follow `arg`, with it and up to the NULL that ends them.
-static size_t args_count(const char *arg, va_list *ap) {
+static size_t args_count(const char *arg, va_list *ap)
+{
     size_t n = 1;
     while (arg != NULL && n < INT_MAX) {
         arg = va_arg(*ap, const char *);
@@ -87,14 +96,16 @@ static size_t args_count(const char *arg, va_list *ap) {
 }
 
 // Copies as many as args_count said.
-static void args_copy(char **argv, size_t n, const char *arg, va_list *ap) {
+static void args_copy(char **argv, size_t n, const char *arg, va_list *ap)
+{
     argv[0] = (char *)(uintptr_t)arg;
     for (size_t i = 1; i < n; i++) {
         argv[i] = va_arg(*ap, char *);
     }
 }
 
-SV_EXPORT int execl(const char *path, const char *arg, ...) {
+SV_EXPORT int execl(const char *path, const char *arg, ...)
+{
     va_list ap;
     va_start(ap, arg);
     size_t n = args_count(arg, &ap);
@@ -110,7 +121,8 @@ SV_EXPORT int execl(const char *path, const char *arg, ...) {
     return execv(path, argv);
 }
 
-SV_EXPORT int execlp(const char *file, const char *arg, ...) {
+SV_EXPORT int execlp(const char *file, const char *arg, ...)
+{
     va_list ap;
     va_start(ap, arg);
     size_t n = args_count(arg, &ap);
@@ -127,7 +139,8 @@ SV_EXPORT int execlp(const char *file, const char *arg, ...) {
 }
 
 // The environment follows the arguments' NULL.
-SV_EXPORT int execle(const char *path, const char *arg, ...) {
+SV_EXPORT int execle(const char *path, const char *arg, ...)
+{
     va_list ap;
     va_start(ap, arg);
     size_t n = args_count(arg, &ap);

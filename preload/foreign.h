@@ -13,9 +13,9 @@ enum sv_foreign {
     SV_FOREIGN_LDSO      // from before ld.so took over our malloc
 };
 
-// For a pointer outside the heap. Reads /proc: tens of microseconds and more; keeps errno, allocates
-// from no malloc, takes no lock, doesn't fault whatever p is, as long as no other thread unmaps it
-// meanwhile. For the slow end of free and realloc.
+// For a pointer outside the heap. Reads /proc: tens of microseconds and more; keeps errno,
+// allocates from no malloc, takes no lock, doesn't fault whatever p is, as long as no other thread
+// unmaps it meanwhile. For the slow end of free and realloc.
 enum sv_foreign sv_foreign_classify(const void *p);
 
 // Bytes that the program may use of a block that was classified as SV_FOREIGN_GLIBC.

@@ -2,14 +2,15 @@
 // libstdc++ of its own.
 //
 // The C++ standard lets a program replace some of them and has the others follow: new[] calls new,
-// delete[] and the sized forms call delete. libstdc++'s own forms do so; ours go straight to the heap.
-// So the first call of such a derived form looks whether the program has an operator of its own in
-// front of any of ours; if so, ours step aside for the next definition, libstdc++'s, which calls the
-// program's. Without this a program with its own new and delete would see half of its calls.
+// delete[] and the sized forms call delete. libstdc++'s own forms do so; ours go straight to the
+// heap. So the first call of such a derived form looks whether the program has an operator of its
+// own in front of any of ours; if so, ours step aside for the next definition, libstdc++'s, which
+// calls the program's. Without this a program with its own new and delete would see half of its
+// calls.
 //
-// A throwing form that finds no memory calls the new-handler again and again, as the standard says, and
-// then has the program's C++ library throw std::bad_alloc. C code has unwind tables on x86-64 and
-// aarch64, so that exception passes through these frames.
+// A throwing form that finds no memory calls the new-handler again and again, as the standard says,
+// and then has the program's C++ library throw std::bad_alloc. C code has unwind tables on x86-64
+// and aarch64, so that exception passes through these frames.
 #include "export.h"
 #include "malloc.h"
 
@@ -24,8 +25,8 @@
 
 _Static_assert(SIZE_MAX == ULONG_MAX, "the mangled names take size_t for unsigned long");
 
-// Every operator: our name for it, its mangled name, result and arguments. std::align_val_t is passed as
-// a size_t, a reference to std::nothrow_t as a pointer.
+// Every operator: our name for it, its mangled name, result and arguments. std::align_val_t is
+// passed as a size_t, a reference to std::nothrow_t as a pointer.
 #define NEW_OPERATORS(X)                                                                           \
     X(new_one, "_Znwm", void *, (size_t size))                                                     \
     X(new_array, "_Znam", void *, (size_t size))                                                   \
@@ -65,11 +66,13 @@ static const char *const new_names[NEW_COUNT] = {NEW_OPERATORS(NEW_NAME)};
 
 enum { NEW_UNKNOWN, NEW_OURS, NEW_REPLACED };
 static _Atomic int new_state;
-static _Atomic(void *) new_next[NEW_COUNT]; // the definition behind ours, if the program replaces any
+static _Atomic(void *)
+    new_next[NEW_COUNT]; // the definition behind ours, if the program replaces any
 
-// dlsym allocates when it fails; malloc is not an operator, so this doesn't come back here. An operator
-// that isn't the first of its name in the process is a program's that replaces it.
-static int new_state_find(void) {
+// dlsym allocates when it fails; malloc is not an operator, so this doesn't come back here. An
+// operator that isn't the first of its name in the process is a program's that replaces it.
+static int new_state_find(void)
+{
     Dl_info own;
     Dl_info first;
     int state = NEW_OURS;
@@ -92,7 +95,8 @@ static int new_state_find(void) {
 }
 
 // What a derived form has to call instead of doing its work itself, or NULL.
-static void *new_next_get(int id) {
+static void *new_next_get(int id)
+{
     int state = atomic_load_explicit(&new_state, memory_order_acquire);
     if (__builtin_expect(state == NEW_UNKNOWN, 0)) {
         state = new_state_find();
@@ -112,7 +116,8 @@ static void *new_next_get(int id) {
 
 // std::bad_alloc, thrown by the C++ library that the program uses. One that came with a dlopen'ed
 // library is found by its file.
-__attribute__((noreturn, cold)) static void new_throw(void) {
+__attribute__((noreturn, cold)) static void new_throw(void)
+{
     static const char *const names[] = {"_ZSt17__throw_bad_allocv",
                                         "_ZNSt3__117__throw_bad_allocEv"};
     static const char *const files[] = {"libstdc++.so.6", "libc++.so.1"};
@@ -131,13 +136,15 @@ __attribute__((noreturn, cold)) static void new_throw(void) {
 
 typedef void (*new_handler_fn)(void);
 
-static new_handler_fn new_handler_find(void) {
+static new_handler_fn new_handler_find(void)
+{
     new_handler_fn (*get)(void) =
         (new_handler_fn(*)(void))dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv");
     return get != NULL ? get() : NULL;
 }
 
-static void *new_try(size_t size, size_t align) {
+static void *new_try(size_t size, size_t align)
+{
     size += size == 0;
     if (align == 0) {
         return sv_malloc(size);
@@ -146,7 +153,8 @@ static void *new_try(size_t size, size_t align) {
 }
 
 // The handler makes memory, throws, or ends the program; without one the attempt has failed.
-__attribute__((cold, noinline)) static void *new_retry(size_t size, size_t align) {
+__attribute__((cold, noinline)) static void *new_retry(size_t size, size_t align)
+{
     for (;;) {
         new_handler_fn handler = new_handler_find();
         if (handler == NULL) {
@@ -161,7 +169,8 @@ __attribute__((cold, noinline)) static void *new_retry(size_t size, size_t align
 }
 
 // align 0: as malloc does.
-static inline void *new_get(size_t size, size_t align) {
+static inline void *new_get(size_t size, size_t align)
+{
     void *p = new_try(size, align);
     if (__builtin_expect(p == NULL, 0)) {
         p = new_retry(size, align);
@@ -172,9 +181,11 @@ static inline void *new_get(size_t size, size_t align) {
     return p;
 }
 
-// A handler may throw. libstdc++ turns that into NULL, which takes a handler for exceptions, in C++: its
-// own form is called for the case that there is a handler, and allocates by our throwing form.
-static inline void *new_get_nothrow(size_t size, size_t align, int id, const void *tag) {
+// A handler may throw. libstdc++ turns that into NULL, which takes a handler for exceptions, in
+// C++: its own form is called for the case that there is a handler, and allocates by our throwing
+// form.
+static inline void *new_get_nothrow(size_t size, size_t align, int id, const void *tag)
+{
     void *p = new_try(size, align);
     if (__builtin_expect(p != NULL || new_handler_find() == NULL, 1)) {
         return p;
@@ -189,40 +200,48 @@ static inline void *new_get_nothrow(size_t size, size_t align, int id, const voi
 
 // ---- new ----------------------------------------------------------------------------------------
 
-void *new_one(size_t size) {
+void *new_one(size_t size)
+{
     return new_get(size, 0);
 }
 
-void *new_array(size_t size) {
+void *new_array(size_t size)
+{
     NEW_STEP_ASIDE(new_array, size);
     return new_get(size, 0);
 }
 
-void *new_one_nothrow(size_t size, const void *tag) {
+void *new_one_nothrow(size_t size, const void *tag)
+{
     NEW_STEP_ASIDE(new_one_nothrow, size, tag);
     return new_get_nothrow(size, 0, ID_new_one_nothrow, tag);
 }
 
-void *new_array_nothrow(size_t size, const void *tag) {
+void *new_array_nothrow(size_t size, const void *tag)
+{
     NEW_STEP_ASIDE(new_array_nothrow, size, tag);
     return new_get_nothrow(size, 0, ID_new_array_nothrow, tag);
 }
 
-void *new_one_aligned(size_t size, size_t align) {
+void *new_one_aligned(size_t size, size_t align)
+{
     return new_get(size, align);
 }
 
-void *new_array_aligned(size_t size, size_t align) {
+void *new_array_aligned(size_t size, size_t align)
+{
     NEW_STEP_ASIDE(new_array_aligned, size, align);
     return new_get(size, align);
 }
 
-void *new_one_aligned_nothrow(size_t size, size_t align, const void *tag) {
+void *new_one_aligned_nothrow(size_t size, size_t align, const void *tag)
+{
     NEW_STEP_ASIDE(new_one_aligned_nothrow, size, align, tag);
     return new_get_nothrow(size, align, ID_new_one_aligned_nothrow, tag);
 }
 
-void *new_array_aligned_nothrow(size_t size, size_t align, const void *tag) {
+void *new_array_aligned_nothrow(size_t size, size_t align, const void *tag)
+{
     NEW_STEP_ASIDE(new_array_aligned_nothrow, size, align, tag);
     return new_get_nothrow(size, align, ID_new_array_aligned_nothrow, tag);
 }
@@ -230,17 +249,20 @@ void *new_array_aligned_nothrow(size_t size, size_t align, const void *tag) {
 // ---- delete -------------------------------------------------------------------------------------
 
 // Sizes and alignments are the caller's claim; the heap knows better.
-void delete_one(void *p) {
+void delete_one(void *p)
+{
     sv_free(p);
 }
 
-void delete_one_aligned(void *p, size_t align) {
+void delete_one_aligned(void *p, size_t align)
+{
     (void)align;
     sv_free(p);
 }
 
 #define DELETE_DERIVED(name, args, ...)                                                            \
-    void name args {                                                                               \
+    void name args                                                                                 \
+    {                                                                                              \
         __typeof__(&name) next = (__typeof__(&name))new_next_get(ID_##name);                       \
         if (__builtin_expect(next != NULL, 0)) {                                                   \
             next(__VA_ARGS__);                                                                     \

@@ -1,11 +1,13 @@
 // Looks up what our wrappers stand in front of.
 //
-// dlsym(RTLD_NEXT) and not the C library's internal names: another preloaded library may wrap the same
-// function, and has to be called too. The constructor looks up all names at once, because dlsym wipes
-// the error message that a later dlerror() of the program asks for. A wrapper that is called before
-// the constructor ran (from another library's) looks its own name up, where no message can be lost yet.
+// dlsym(RTLD_NEXT) and not the C library's internal names: another preloaded library may wrap the
+// same function, and has to be called too. The constructor looks up all names at once, because
+// dlsym wipes the error message that a later dlerror() of the program asks for. A wrapper that is
+// called before the constructor ran (from another library's) looks its own name up, where no
+// message can be lost yet.
 //
-// dlsym allocates only to report a failure. Two threads that look up one name store the same pointer.
+// dlsym allocates only to report a failure. Two threads that look up one name store the same
+// pointer.
 #include "real.h"
 
 #include <dlfcn.h>
@@ -17,12 +19,14 @@ _Atomic(void *) sv_real_table[SV_REAL_COUNT];
 static const char *const real_names[SV_REAL_COUNT] = {SV_REAL_NAMES(REAL_STRING)};
 #undef REAL_STRING
 
-static long real_missing(void) {
+static long real_missing(void)
+{
     errno = ENOSYS;
     return -1;
 }
 
-void *sv_real_find(enum sv_real_id id) {
+void *sv_real_find(enum sv_real_id id)
+{
     int saved = errno;
     void *fn = dlsym(RTLD_NEXT, real_names[id]);
     if (fn == NULL) {
@@ -33,7 +37,8 @@ void *sv_real_find(enum sv_real_id id) {
     return fn;
 }
 
-void sv_real_init(void) {
+void sv_real_init(void)
+{
     for (int id = 0; id < SV_REAL_COUNT; id++) {
         (void)sv_real_get((enum sv_real_id)id);
     }

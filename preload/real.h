@@ -1,8 +1,9 @@
-// The functions behind our wrappers: the next definition of a wrapped name after ours, which is glibc's
-// or that of another preloaded library.
+// The functions behind our wrappers: the next definition of a wrapped name after ours, which is
+// glibc's or that of another preloaded library.
 //
 // A wrapper calls `sv_real(name)(arguments)`. The pointer has the type that the C library's header
-// gives the name, so a file that uses it includes that header. Any thread, signal handlers included.
+// gives the name, so a file that uses it includes that header. Any thread, signal handlers
+// included.
 #ifndef SV_REAL_H
 #define SV_REAL_H
 
@@ -70,7 +71,8 @@ void *sv_real_find(enum sv_real_id id);
 // Looks up every name. The constructor calls it: afterwards no wrapper needs dlsym.
 void sv_real_init(void);
 
-static inline void *sv_real_get(enum sv_real_id id) {
+static inline void *sv_real_get(enum sv_real_id id)
+{
     void *fn = atomic_load_explicit(&sv_real_table[id], memory_order_relaxed);
     return __builtin_expect(fn != NULL, 1) ? fn : sv_real_find(id);
 }

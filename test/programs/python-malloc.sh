@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# python3 with every object from malloc (PYTHONMALLOC=malloc): its own tests of json, re, gc,
+# weak references, dictionaries and lists, where most memory is small objects in cycles.
+. "$(dirname "$0")/lib.sh"
+need=(python3 libpython3.11-testsuite)
+opts=stress=64,checkmark=1,clobber=1
+limit=900
+
+normal() {
+    sed -E -e 's/^[0-9:]+ (load avg: [0-9.]+ )?//' -e 's/[0-9.]+ (ms|sec|min)/TIME/g'
+}
+
+job() {
+    PYTHONMALLOC=malloc under python3 -m test -W --timeout 600 \
+        test_json test_re test_gc test_weakref test_dict test_list
+}
+
+program_run "$@"
