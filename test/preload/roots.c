@@ -683,31 +683,34 @@ static void frame_altstack_hold(void)
 }
 
 // An alternate stack in malloc'ed memory that only the kernel knows, with no handler running on it:
-// the next signal will use it.
-static uint64_t idle_word;
+// the next signal will use it. Its lowest word holds the witness. (The stop signal may write its
+// frame at the upper end, as any signal may.)
+#define IDLE_SIZE (1 << 18)
 
 static void handler_idle(int sig)
 {
-    (void)sig;
-    volatile uint64_t fill[8192];
-    for (size_t i = 0; i < 8192; i++)
-        fill[i] = i;
-    idle_word = fill[4711];
+    volatile uint64_t fill[16384];
+    for (size_t i = 0; i < 16384; i++)
+        fill[i] = ~i;
+    (void)fill[sig];
 }
 
 static witness_noinline void altstack_idle_set(void)
 {
     struct sigaction sa = {.sa_handler = handler_idle, .sa_flags = SA_ONSTACK};
     sigaction(SIGUSR1, &sa, NULL);
-    stack_t ss = {.ss_sp = (void *)~witness.inverted, .ss_size = witness.size};
-    WITNESS_NEED(sigaltstack(&ss, NULL) == 0, "sigaltstack");
+    uintptr_t *stack = calloc(1, IDLE_SIZE);
+    stack_t ss = {.ss_sp = stack, .ss_size = IDLE_SIZE};
+    WITNESS_NEED(stack && sigaltstack(&ss, NULL) == 0, "sigaltstack");
+    witness_put(stack);
+    given_inverted = ~(uintptr_t)stack;
     memset(&ss, 0, sizeof ss);
 }
 
 static void altstack_idle_end(void)
 {
     raise(SIGUSR1);
-    WITNESS_NEED(idle_word == 4711, "the handler did not run");
+    WITNESS_NEED(*(uintptr_t *)~given_inverted == ~witness.inverted, "the stack was lost");
     stack_t off = {.ss_flags = SS_DISABLE};
     sigaltstack(&off, NULL);
 }
@@ -715,11 +718,8 @@ static void altstack_idle_end(void)
 static void altstack_idle_hold(void)
 {
     altstack_idle_set();
-}
-
-static void altstack_idle_drop(void)
-{
-    altstack_idle_end();
+    witness_wipe();
+    witness_collect(IDLE_SIZE);
 }
 
 static void *altstack_idle_thread(void *arg)
@@ -734,6 +734,7 @@ static void *altstack_idle_thread(void *arg)
 static void altstack_idle_thread_hold(void)
 {
     parked_start(altstack_idle_thread, NULL);
+    witness_collect(IDLE_SIZE);
 }
 
 // ---- what libc keeps ---------------------------------------------------------------------------
@@ -1384,8 +1385,8 @@ static const struct place places[] = {
     {"sigaltstack, malloc", altstack_malloc_hold, spin_drop, 0},
     {"stack below sigaltstack", below_altstack_hold, spin_drop, 0},
     {"frame on sigaltstack", frame_altstack_hold, spin_drop, 0},
-    {"sigaltstack itself", altstack_idle_hold, altstack_idle_drop, 1 << 18},
-    {"sigaltstack itself, of a thread", altstack_idle_thread_hold, parked_end, 1 << 18},
+    {"sigaltstack itself", altstack_idle_hold, altstack_idle_end, 0},
+    {"sigaltstack itself, of a thread", altstack_idle_thread_hold, parked_end, 0},
     {"putenv", putenv_hold, global_drop, 0},
     {"setvbuf", setvbuf_hold, setvbuf_drop, 0},
     {"on_exit", on_exit_hold, NULL, 0},
