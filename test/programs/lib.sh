@@ -142,7 +142,9 @@ program_compare() {
         cmp -s "$TMP/plain.$what" "$TMP/under.$what" || differ+=" $what"
     done
     # A job that fails or says nothing on its own compares nothing.
-    [ "$(cat "$TMP/plain.status")" = 0 ] && [ -s "$TMP/plain.stdout" ] || differ+=" (plain run failed)"
+    if [ "$(cat "$TMP/plain.status")" != 0 ] || [ ! -s "$TMP/plain.stdout" ]; then
+        differ+=" (plain run failed)"
+    fi
 
     if [ -z "$differ" ]; then
         echo "PASS $name ($(cat "$TMP/plain.seconds") s plain," \
