@@ -4,5 +4,5 @@
 . "$(dirname "$0")/lib.sh"
 
 suite_run packages-all.txt python perl bash jq sqlite tcl git gcc xz sort \
-    python-suite python-multiprocessing python-malloc ruby lua g++ node java zstd vim tmux gdb gs ffmpeg \
-    redis nginx memcached postgres
+    python-suite python-multiprocessing python-malloc ruby lua g++ node java zstd vim tmux gdb \
+    gs ffmpeg redis nginx memcached postgres

@@ -3,7 +3,7 @@
 # containers, exceptions, threads and futures, runs under the library too; diagnostics of a faulty file.
 . "$(dirname "$0")/lib.sh"
 need=(g++)
-opts=stress=32,checkmark=1,clobber=1
+opts=stress=64,checkmark=1,clobber=1
 
 job() {
     cat >job.cc <<'CC'

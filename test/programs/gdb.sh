@@ -3,7 +3,7 @@
 # a watchpoint. The debugger runs under the library, the program debugged doesn't.
 . "$(dirname "$0")/lib.sh"
 need=(gdb gcc libc6-dev)
-opts=stress=32,checkmark=1,clobber=1
+opts=stress=128,checkmark=1,clobber=1
 
 # Process numbers, and the dot line that gdb prints when it reads symbols for long.
 normal() {

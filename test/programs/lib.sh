@@ -3,8 +3,9 @@
 #
 # A program file NAME.sh sources this file, describes its job, and ends with `program_run "$@"`:
 #   need=(...)     Debian packages that hold the program and the job's helper tools
-#   job()          the workload, under `set -e -o pipefail`. It starts in the empty folder $WORK, which has the same name in both
-#                  runs, with an environment of fixed contents and with standard input closed
+#   job()          the workload, under `set -e -o pipefail`. It starts in the empty folder $WORK,
+#                  which has the same name in both runs, with an environment of fixed contents and
+#                  with standard input closed
 #   normal()       optional: a filter over both streams for what differs from run to run by nature
 #                  (times, process ids)
 #   opts=...       optional: the program's own options for the library, where the default ones would
@@ -90,8 +91,9 @@ program_once() {
     chmod 1777 "$TMP/work/tmp"
     start=$(date +%s.%N)
     (cd "$TMP/work" && ulimit -c 0 &&
-        exec timeout -k 10 "$limit" env -i --default-signal PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$TMP/work" \
-            TMPDIR="$TMP/work/tmp" WORK="$TMP/work" LC_ALL=C.UTF-8 TZ=UTC TERM=screen \
+        exec timeout -k 10 "$limit" env -i --default-signal \
+            PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME="$TMP/work" TMPDIR="$TMP/work/tmp" \
+            WORK="$TMP/work" LC_ALL=C.UTF-8 TZ=UTC TERM=screen \
             JOB_LIB="$lib" JOB_OPTS="$options" bash "$PROGRAM_FILE" job) \
         </dev/null >"$out.stdout.raw" 2>"$out.stderr.raw" || status=$?
     end=$(date +%s.%N)
@@ -142,7 +144,9 @@ program_compare() {
         cmp -s "$TMP/plain.$what" "$TMP/under.$what" || differ+=" $what"
     done
     # A job that fails or says nothing on its own compares nothing.
-    [ "$(cat "$TMP/plain.status")" = 0 ] && [ -s "$TMP/plain.stdout" ] || differ+=" (plain run failed)"
+    if [ "$(cat "$TMP/plain.status")" != 0 ] || [ ! -s "$TMP/plain.stdout" ]; then
+        differ+=" (plain run failed)"
+    fi
 
     if [ -z "$differ" ]; then
         echo "PASS $name ($(cat "$TMP/plain.seconds") s plain," \

@@ -6,10 +6,10 @@ need=(python3 libpython3.11-testsuite)
 opts=stress=64,checkmark=1,clobber=1
 limit=600
 
-# Durations and the machine's load.
+# Durations, the machine's load, and, when a failed test prints everything, what went well.
 normal() {
-    sed -E -e 's/^[0-9:]+ (load avg: [0-9.]+ )?//' -e '/ passed in /d' \
-        -e 's/[0-9.]+ (min|sec|ms)( [0-9.]+ (sec|ms))?/TIME/g'
+    sed -E -e 's/^[0-9:]+ (load avg: [0-9.]+ )?//' -e '/ passed in [0-9]/s/( --)? [a-z_]+ passed in.*//' \
+        -e '/^$/d' -e '/\.\.\. (ok|skipped)/d' -e 's/[0-9.]+ (min|sec|ms)( [0-9.]+ (sec|ms))?/TIME/g'
 }
 
 # What is ignored sleeps for most of its time.
