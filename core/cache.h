@@ -65,10 +65,9 @@ static inline void *sv_bin_pop(struct sv_bin *bin)
 static inline void *sv_cache_alloc(size_t size)
 {
     struct sv_cache *cache = sv_cache_self;
-    size_t last = size - 1; // 0 wraps around and goes the slow way
-    if (sv_unlikely(last >= 1024))
+    if (sv_unlikely(size >= 1024))
         return NULL;
-    return sv_bin_pop((struct sv_bin *)((char *)cache + cache->lut[last >> 4]));
+    return sv_bin_pop((struct sv_bin *)((char *)cache + cache->lut[size >> 4]));
 }
 
 // Puts an object that starts at p into the cache; false: take the slow way (nothing was done).

@@ -3,7 +3,10 @@
 // fast one forgets it does.
 #include "checkmark.h"
 
+#include <string.h>
+
 #include "mark.h"
+#include "options.h"
 #include "os.h"
 #include "pagemap.h"
 #include "span.h"
@@ -32,21 +35,20 @@ static void check_word(struct sv_checkmark *c, uintptr_t where, uintptr_t word)
         sv_work_push(&c->work, at.start);
 }
 
-static void check_words(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, bool stack)
+static void check_words(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, unsigned align)
 {
     c->parent = lo;
-    for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += sizeof(uintptr_t)) {
-        uintptr_t word = *(const volatile uintptr_t *)at;
+    for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += align) {
+        uintptr_t word;
+        memcpy(&word, (const void *)at, sizeof word);
         if (word - sv_heap.base < sv_heap.size)
             check_word(c, at, word);
-        if (stack && word - 1 - sv_heap.base < sv_heap.size)
-            check_word(c, at, word - 1);
     }
 }
 
-void sv_checkmark_range(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, bool stack)
+void sv_checkmark_range(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, bool code)
 {
-    check_words(c, (lo + 7) & ~(uintptr_t)7, hi & ~(uintptr_t)7, stack);
+    check_words(c, (lo + 7) & ~(uintptr_t)7, hi, code ? 1 : sv_options.align);
 }
 
 void sv_checkmark_end(struct sv_checkmark *c)
@@ -55,7 +57,8 @@ void sv_checkmark_end(struct sv_checkmark *c)
     while ((object = sv_work_pop(&c->work)) != 0) {
         struct sv_mark_place at;
         if (sv_mark_find(object, &at))
-            check_words(c, at.start, at.start + sv_span_slot_size(at.span), false);
+            check_words(c, at.start, at.start + sv_span_slot_size(at.span),
+                        sv_options.align);
     }
     sv_work_end(&c->work);
     sv_os_unmap(c->bits, c->bytes);

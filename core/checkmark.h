@@ -15,7 +15,7 @@ struct sv_checkmark {
 
 // Same conditions as marking. False: no memory for the bits; nothing is checked.
 bool sv_checkmark_begin(struct sv_checkmark *c);
-void sv_checkmark_range(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, bool stack);
+void sv_checkmark_range(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, bool code);
 void sv_checkmark_end(struct sv_checkmark *c); // drains, then frees
 
 #endif

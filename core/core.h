@@ -18,7 +18,8 @@
 #define SV_PAGE_SIZE ((size_t)1 << SV_PAGE_SHIFT)
 #define SV_CACHE_LINE 64
 #define SV_ALIGN 16              // of every object: C's max_align_t on x86-64
-#define SV_SMALL_MAX 32768       // bytes; larger objects get pages of their own
+#define SV_SLOT_MAX 32768        // bytes of the largest slot
+#define SV_SMALL_MAX 32767       // bytes of a request; larger ones get pages of their own
 #define SV_REGION_ALIGN_PAGES 8192u // the region's address is a multiple of so many pages (64 MiB)
 #define SV_NOPAGE UINT32_MAX     // "no such page", from functions that return one
 
@@ -131,7 +132,7 @@ _Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin'
 struct sv_cache {
     struct sv_bin bins[SV_NCODE];   // owner
     uintptr_t key;                  // const: the process's mark of a freed slot
-    uint16_t lut[SV_CACHE_LUT];     // const: (size - 1) / 16 -> byte offset of the bin
+    uint16_t lut[SV_CACHE_LUT];     // const: size / 16 -> byte offset of the bin
     uint8_t young[SV_NCODE];        // owner: fills of a bin so far, saturating: batches grow with it
     uint32_t state;                 // owner: enum sv_cache_state
     struct sv_cache *next;          // world's list lock: all caches

@@ -33,7 +33,8 @@ static struct {
     const struct sv_barrier *barrier; // const after init; NULL: no cycles
     struct sv_pacer pacer;            // lock
     struct sv_marker marker;          // lock
-    int procfd;                       // lock
+    int procfd;                       // lock: /proc during a cycle, else -1 unless it is kept
+    bool proc_kept;                   // lock
     uint64_t last;                    // lock: when the last cycle ended, ns; 0: none yet
     _Atomic(struct sv_thread *) blocker; // the thread inside sv_cycle_block, by itself
     bool fork_owned;                  // lock: the forking thread had blocked cycles already
@@ -41,22 +42,10 @@ static struct {
 
 _Atomic uint32_t sv_cycle_ticks;
 
-// A descriptor of /proc is kept across cycles, for a program that goes on in a chroot; but not where the
-// program would notice it.
-static void proc_keep(void)
-{
-    if (cycle.procfd >= 0 && cycle.procfd < PROC_FD_MIN) {
-        sv_os_close(cycle.procfd);
-        cycle.procfd = -1;
-    }
-}
-
 void sv_cycle_init(void)
 {
     uint64_t first = UINT64_MAX;
     if (sv_options.mode == SV_MODE_COLLECT && sv_world_init()) {
-        cycle.procfd = sv_proc_open();
-        proc_keep();
         cycle.pacer.gcpercent = sv_options.gcpercent;
         cycle.barrier = sv_barrier_choose();
         if (sv_options.gcpercent != UINT32_MAX)
@@ -67,18 +56,44 @@ void sv_cycle_init(void)
     atomic_store_explicit(&sv_heap.trigger, first, memory_order_relaxed);
 }
 
-// /proc, opened anew if the program closed our descriptor or put something else in its place.
+// Can a cycle run at all, here?
+static bool cycle_possible(void)
+{
+    return cycle.barrier && sv_world_self() && sv_world_self_valid();
+}
+
+// /proc is opened for a cycle and closed after it: the program has no descriptor of ours to stumble over,
+// and may close all it finds. The exception is a program about to change its root directory.
 static bool proc_ready(void)
 {
-    int fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "self/maps", 0);
+    int fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "thread-self/maps", 0);
     if (fd < 0) {
         cycle.procfd = sv_proc_open();
-        fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "self/maps", 0);
+        fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "thread-self/maps", 0);
     }
     if (fd < 0)
         return false;
     sv_os_close(fd);
     return true;
+}
+
+static void proc_done(void)
+{
+    if (cycle.procfd < 0 || (cycle.proc_kept && cycle.procfd >= PROC_FD_MIN))
+        return;
+    sv_os_close(cycle.procfd);
+    cycle.procfd = -1;
+}
+
+void sv_cycle_proc_keep(void)
+{
+    if (!cycle_possible())
+        return;
+    sv_lock_acquire(&cycle.lock);
+    cycle.proc_kept = true;
+    proc_ready();
+    proc_done();
+    sv_lock_release(&cycle.lock);
 }
 
 static void locks_take(void)
@@ -97,14 +112,14 @@ static void locks_drop(void)
 
 // ---- marking, world stopped ---------------------------------------------------------------------------
 
-static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool stack)
+static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool code)
 {
-    sv_mark_range(arg, lo, hi, stack);
+    sv_mark_range(arg, lo, hi, code);
 }
 
-static void visit_check(void *arg, uintptr_t lo, uintptr_t hi, bool stack)
+static void visit_check(void *arg, uintptr_t lo, uintptr_t hi, bool code)
 {
-    sv_checkmark_range(arg, lo, hi, stack);
+    sv_checkmark_range(arg, lo, hi, code);
 }
 
 static void caches_blacken(struct sv_marker *m)
@@ -218,7 +233,7 @@ static bool cycle_run(bool forced)
     struct sv_stats_cycle stats = {.forced = forced, .barrier = cycle.barrier->name};
     sv_sweep_finish();
     const char *reason = proc_ready() ? cycle_spilled(&stats) : "no /proc";
-    proc_keep();
+    proc_done();
     if (reason) {
         sv_stats_abandoned(reason);
         cycle_postpone();
@@ -228,12 +243,6 @@ static bool cycle_run(bool forced)
     cycle_pace(&stats);
     sv_stats_cycle(&stats);
     return true;
-}
-
-// Can a cycle run at all, here?
-static bool cycle_possible(void)
-{
-    return cycle.barrier && sv_world_self() && sv_world_self_valid();
 }
 
 size_t sv_cycle_collect(void)

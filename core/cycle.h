@@ -33,6 +33,10 @@ static inline void sv_cycle_poll(size_t bytes)
 bool sv_cycle_block(void);
 void sv_cycle_unblock(void);
 
+// The program is about to change its root directory: keeps /proc open from now on, above the numbers that
+// programs use.
+void sv_cycle_proc_keep(void);
+
 // Around fork: every lock of the core, outermost first; the child starts with the calling thread alone.
 void sv_cycle_fork_prepare(void);
 void sv_cycle_fork_parent(void);

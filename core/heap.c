@@ -203,7 +203,7 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
         // spans start on pages, so a slot size that is a multiple of the alignment aligns every slot
         for (unsigned class = sv_sizeclass(size); class < SV_CLASS_LARGE; class++)
             if ((sv_classes[class].size & (align - 1)) == 0)
-                return heap_alloc(sv_classes[class].size, false);
+                return heap_alloc(sv_classes[class].size - 1, false);
     }
     void *p = NULL;
     for (int tries = 0; tries < 2 && !p; tries++) {
@@ -278,7 +278,7 @@ size_t sv_heap_usable(const void *p, enum sv_verdict *verdict)
 {
     struct place at;
     *verdict = place_find(p, &at);
-    return *verdict == SV_OURS ? at.size : 0;
+    return *verdict == SV_OURS ? at.size - 1 : 0; // the last byte keeps end pointers inside
 }
 
 // ---- resizing ---------------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ static bool resize_in_place(const struct place *at, size_t size)
 {
     if (sv_code_class(at->code) == SV_CLASS_LARGE)
         return size > SV_SMALL_MAX && sv_large_resize(at->span, size);
-    if (size > at->size)
+    if (size >= at->size)
         return false;
     // staying wastes at most half of the slot; moving to a much smaller one pays for itself
     return size > at->size / 2 || at->size <= 64;

@@ -27,7 +27,8 @@ enum sv_verdict { // what a pointer that the program handed back turned out to b
 
 enum sv_verdict sv_heap_free(void *p); // p != NULL; nothing is done unless the answer is SV_OURS
 
-// The bytes that the program may use of the object at p; *verdict says what p is, 0 unless SV_OURS.
+// The bytes that the program may use of the object at p: a slot less the byte that is reserved for a
+// pointer just past the object. *verdict says what p is; 0 unless SV_OURS.
 size_t sv_heap_usable(const void *p, enum sv_verdict *verdict);
 
 // Resizes in place, by moving pages, or by copying. size > 0. NULL: memory is short, or *verdict isn't

@@ -58,8 +58,6 @@ void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
 {
     uint64_t n = sv_large_pages(size);
     uint64_t a = align >> SV_PAGE_SHIFT;
-    if (n == 0)
-        n = 1;
     if (n > sv_heap.npages || a > sv_heap.npages)
         return NULL;
     bool clean;

@@ -21,9 +21,10 @@ void *sv_large_move(struct sv_span *span, size_t size);
 struct sv_span *sv_large_take_dead(void);
 void sv_large_unmake(struct sv_span *span);
 
+// Pages for a request, with room for a pointer just past it (sizeclass.h).
 static inline uint64_t sv_large_pages(size_t size)
 {
-    return ((uint64_t)size + SV_PAGE_SIZE - 1) >> SV_PAGE_SHIFT;
+    return ((uint64_t)size + SV_PAGE_SIZE) >> SV_PAGE_SHIFT;
 }
 
 #endif

@@ -4,6 +4,9 @@
 // checked and set, and a newly marked object goes on the queue; what the queue yields has its own first
 // lines prefetched and waits in the second ring; when it comes out it is scanned.
 //
+// A pointer may stand at every fourth byte: packed structures are common enough (ruby keeps its streams'
+// buffers by such a pointer); in code that the program generated, at every byte (java's compiled calls).
+//
 // A word counts only if it lies on a page in use, in a slot and not in the span's tail, and that slot is
 // in use; then the whole object is kept, wherever in it the word points. Objects of more than 128 KiB
 // are scanned in pieces of that size (oblets), each an entry of the queue, and of objects of a megabyte
@@ -101,35 +104,47 @@ static inline void candidate_add(struct sv_marker *m, uintptr_t word)
 
 // ---- scanning ---------------------------------------------------------------------------------------
 
-static void words_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi)
+// The words that start `shift` bytes after lo, up to SV_MARK_WORDS of them, wholly below hi.
+static void piece_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi, unsigned shift)
 {
-    if (sv_unlikely(sv_options.unaligned || sv_options.tagbits)) {
-        // a word may start at any byte: pieces overlap by what a word sticks out
-        for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += SV_MARK_WORDS) {
-            uintptr_t end = at + SV_MARK_WORDS + sizeof(uintptr_t) - 1;
-            size_t n = sv_words_filter_loose(at, end < hi ? end : hi, sv_options.tagbits,
-                                             sv_options.unaligned, sv_heap.base, sv_heap.size,
-                                             m->found);
-            for (size_t i = 0; i < n; i++)
-                candidate_add(m, m->found[i]);
-        }
+    if (hi - lo < shift + sizeof(uintptr_t))
+        return;
+    size_t n = (hi - lo - shift) / sizeof(uintptr_t);
+    n = n > SV_MARK_WORDS ? SV_MARK_WORDS : n;
+    size_t hits = m->filter((const uintptr_t *)(lo + shift), n, sv_heap.base, sv_heap.size, m->found);
+    for (size_t i = 0; i < hits; i++)
+        candidate_add(m, m->found[i]);
+}
+
+// With tags in the words' top bits the kernels don't serve; a plain loop looks at every byte.
+__attribute__((noinline)) static void tagged_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi)
+{
+    for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += SV_MARK_WORDS) {
+        uintptr_t end = at + SV_MARK_WORDS + sizeof(uintptr_t) - 1; // what a word sticks out
+        size_t n = sv_words_filter_loose(at, end < hi ? end : hi, sv_options.tagbits, true,
+                                         sv_heap.base, sv_heap.size, m->found);
+        for (size_t i = 0; i < n; i++)
+            candidate_add(m, m->found[i]);
+    }
+}
+
+// Looks at the words of [lo, hi) that start at multiples of `align` bytes. Each piece is in the nearest
+// cache when it is looked at for the second time.
+static void words_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi, unsigned align)
+{
+    m->scanned += hi - lo;
+    if (sv_unlikely(sv_options.tagbits)) {
+        tagged_scan(m, lo, hi);
         return;
     }
-    while (lo < hi) {
-        size_t n = (hi - lo) / sizeof(uintptr_t);
-        n = n > SV_MARK_WORDS ? SV_MARK_WORDS : n;
-        size_t hits = m->filter((const uintptr_t *)lo, n, sv_heap.base, sv_heap.size, m->found);
-        for (size_t i = 0; i < hits; i++)
-            candidate_add(m, m->found[i]);
-        lo += n * sizeof(uintptr_t);
-    }
+    for (; lo < hi; lo += SV_MARK_WORDS * sizeof(uintptr_t))
+        for (unsigned shift = 0; shift < sizeof(uintptr_t); shift += align)
+            piece_scan(m, lo, hi, shift);
 }
 
 static void range_scan(void *arg, uintptr_t lo, uintptr_t hi)
 {
-    struct sv_marker *m = arg;
-    m->scanned += hi - lo;
-    words_scan(m, lo, hi);
+    words_scan(arg, lo, hi, sv_options.align);
 }
 
 static void large_scan(struct sv_marker *m, uintptr_t at, uintptr_t start, size_t size)
@@ -157,20 +172,11 @@ static void object_scan(struct sv_marker *m, uintptr_t at)
     large_scan(m, at, sv_page_addr(first), (size_t)sv_span_at(first)->npages << SV_PAGE_SHIFT);
 }
 
-void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool stack)
+void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool code)
 {
     lo = (lo + sizeof(uintptr_t) - 1) & ~(sizeof(uintptr_t) - 1);
-    hi &= ~(sizeof(uintptr_t) - 1);
-    if (hi <= lo)
-        return;
-    range_scan(m, lo, hi);
-    if (!stack)
-        return;
-    for (uintptr_t at = lo; at < hi; at += sizeof(uintptr_t)) {
-        uintptr_t word = *(const volatile uintptr_t *)at;
-        if (word - 1 - sv_heap.base < sv_heap.size)
-            sv_mark_word(m, word - 1); // one past the end of the object before
-    }
+    if (hi > lo)
+        words_scan(m, lo, hi, code ? 1 : sv_options.align);
 }
 
 bool sv_mark_drain(struct sv_marker *m)

@@ -40,9 +40,9 @@ bool sv_mark_find(uintptr_t word, struct sv_mark_place *place);
 
 void sv_mark_begin(struct sv_marker *m, const struct sv_pages *pages);
 
-// Marks what the words of [lo, hi) point to. In a stack or in registers, a word that points just past
-// an object's end keeps that object too.
-void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool stack);
+// Marks what the words of [lo, hi) point to; lo is rounded up to 8. In code, a word may start at any
+// byte: pointers are operands of instructions.
+void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool code);
 
 // Marks the object that holds this address, if any.
 void sv_mark_word(struct sv_marker *m, uintptr_t word);

@@ -297,10 +297,21 @@ static void metadata_thread_end(void *arg)
     errno = saved;
 }
 
+static pthread_key_t early_key; // const after sv_metadata_init
+static bool early_key_made;     // likewise
+
 int meta_pthread_key_create(pthread_key_t *key, void (*end)(void *))
 {
     thread_end = end;
-    return pthread_key_create(key, metadata_thread_end);
+    if (!early_key_made)
+        return pthread_key_create(key, metadata_thread_end);
+    *key = early_key;
+    return 0;
+}
+
+void sv_metadata_init(void)
+{
+    early_key_made = pthread_key_create(&early_key, metadata_thread_end) == 0;
 }
 
 // The profiler, the background threads and their like, all of them switched off above.

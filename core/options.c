@@ -13,6 +13,7 @@
 struct sv_options sv_options = {
     .mode = SV_MODE_COLLECT,
     .gcpercent = 100,
+    .align = 4,
     .period = 120,
     .roots = ROOTS_ALL,
     .log = "stderr",
@@ -99,10 +100,9 @@ static bool word_barrier(struct word w, enum sv_barrier_kind *out)
     return word_is(w, "stw") || word_is(w, "auto");
 }
 
-static bool word_align(struct word w, bool *unaligned)
+static bool word_align(struct word w, uint32_t *align)
 {
-    *unaligned = word_is(w, "1");
-    return word_is(w, "1") || word_is(w, "8");
+    return word_number(w, 1, 8, align) && (*align == 1 || *align == 4 || *align == 8);
 }
 
 static bool word_percent(struct word w, uint32_t *out)
@@ -133,7 +133,7 @@ static int option_set(struct word key, struct word v)
     if (word_is(key, "clobber"))
         return word_flag(v, &o->clobber);
     if (word_is(key, "align"))
-        return word_align(v, &o->unaligned);
+        return word_align(v, &o->align);
     if (word_is(key, "tagbits"))
         return word_number(v, 0, 16, &o->tagbits);
     if (word_is(key, "period"))

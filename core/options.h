@@ -18,7 +18,7 @@ struct sv_options {
     uint32_t stress;      // a cycle every so many slow-path allocations; 0: none
     bool checkmark;
     bool clobber;
-    bool unaligned;       // words at every address
+    uint32_t align;       // bytes between the places where a pointer may stand: 8, 4 or 1
     uint32_t tagbits;     // top bits of a word to ignore
     uint32_t period;      // seconds; 0: never by time
     uint32_t roots;       // SV_ROOTS_*

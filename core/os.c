@@ -134,6 +134,14 @@ int sv_os_signal_set(int sig, void (*handler)(int, siginfo_t *, void *))
     return sv_arch_signal_set(sig, handler, SA_SIGINFO | SA_RESTART | SA_ONSTACK);
 }
 
+uintptr_t sv_os_altstack(void)
+{
+    stack_t ss;
+    if (call(SYS_sigaltstack, NULL, &ss, 0, 0, 0, 0) != 0 || (ss.ss_flags & SS_DISABLE))
+        return 0;
+    return (uintptr_t)ss.ss_sp;
+}
+
 int sv_os_signal_mask(int how, uint64_t set, uint64_t *old)
 {
     return (int)call(SYS_rt_sigprocmask, how, &set, old, sizeof set, 0, 0);

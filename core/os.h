@@ -31,6 +31,7 @@ int sv_os_gettid(void);
 int sv_os_getpid(void);
 int sv_os_tgkill(int pid, int tid, int sig);
 int sv_os_signal_set(int sig, void (*handler)(int, siginfo_t *, void *));
+uintptr_t sv_os_altstack(void); // the calling thread's alternate signal stack, or 0
 int sv_os_signal_mask(int how, uint64_t set, uint64_t *old); // how: SIG_BLOCK, SIG_UNBLOCK, ...
 
 uint64_t sv_os_now(void);     // nanoseconds, monotonic

@@ -1,9 +1,8 @@
 // The set of roots of one cycle: everything that the scanners offer, less what is the collector's own or
 // dead, plus the stacks and what the program named.
 //
-// A stack is scanned by itself, from the stack pointer (less the red zone) to its end, because a word
-// there may point just past an object; so a thread's stack, where its bounds are known, is taken out of
-// the general roots. Its part below the stack pointer is dead. Three cases keep a whole stack alive
+// A stack is scanned by itself, from the stack pointer (less the red zone) to its end: below the stack
+// pointer it is dead. So a thread's stack, where its bounds are known, is taken out of the general roots. Three cases keep a whole stack alive
 // instead: bounds that nobody told us, memory that the program gave for the stack (it may use the rest
 // of it), and a stack pointer that lies elsewhere (a coroutine's stack, an alternate signal stack): then
 // the place it points into, mapping or heap object, counts as a stack too.
@@ -40,6 +39,7 @@ static struct {
     size_t nexclude;
     size_t cap;
     int tid;                            // cycle lock: the collecting thread
+    uintptr_t altstack;                 // cycle lock: its alternate signal stack, or 0
 } set;
 
 void sv_rootset_exclude(uintptr_t lo, uintptr_t hi)
@@ -206,24 +206,26 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
     struct sv_thread *self = sv_world_self();
     self->sp = sp + SV_ARCH_RED_ZONE; // the caller's frame is live from sp itself
     self->frame = self->frame_end = 0;
+    // Only the kernel may know it. Other threads' stands in their signal frames.
+    set.altstack = sv_os_altstack();
     if (sv_maps_read(&set.maps, procfd) != 0)
         return "can't read /proc/self/maps";
-    if (sv_pages_open(&set.pages, procfd) != 0 && set.pages.mem_fd < 0)
-        return "can't open /proc/self/mem";
+    sv_pages_open(&set.pages, procfd); // without them more is read, or sv_roots_each says what can't be
     return exclude_make() ? NULL : "no memory for the collector";
 }
 
 static void general_offer(void *arg, uintptr_t lo, uintptr_t hi)
 {
     struct sv_rootset_visitor *v = arg;
+    const struct sv_mapping *m = sv_maps_find(&set.maps, lo);
     v->others += hi - lo;
-    v->range(v->arg, lo, hi, false);
+    v->range(v->arg, lo, hi, m && (m->flags & SV_MAP_EXEC));
 }
 
 static void stack_offer(struct sv_rootset_visitor *v, uintptr_t lo, uintptr_t hi)
 {
     v->stacks += hi - lo;
-    v->range(v->arg, lo, hi, true);
+    v->range(v->arg, lo, hi, false);
 }
 
 const char *sv_rootset_visit(struct sv_rootset_visitor *v)
@@ -236,6 +238,7 @@ const char *sv_rootset_visit(struct sv_rootset_visitor *v)
         general_offer(v, set.named[i].lo, set.named[i].hi);
     if (!(sv_options.roots & SV_ROOTS_STACKS))
         return NULL;
+    stack_offer(v, (uintptr_t)&set.altstack, (uintptr_t)(&set.altstack + 1));
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
         if (!thread_live(t))
             continue;

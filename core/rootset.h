@@ -6,7 +6,7 @@
 
 // Who looks at ranges: marking, or checkmark after it.
 struct sv_rootset_visitor {
-    void (*range)(void *arg, uintptr_t lo, uintptr_t hi, bool stack);
+    void (*range)(void *arg, uintptr_t lo, uintptr_t hi, bool code); // code: see sv_mark_range
     void *arg;
     uint64_t stacks; // bytes offered so far
     uint64_t others;

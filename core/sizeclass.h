@@ -5,16 +5,17 @@
 #include "core.h"
 
 extern const struct sv_class sv_classes[SV_NCLASS];
-extern const uint8_t sv_class_of_16[SV_CACHE_LUT];                // (size - 1) / 16, to 1024 bytes
-extern const uint8_t sv_class_of_128[(SV_SMALL_MAX - 1024) / 128]; // (size - 1025) / 128, above
+extern const uint8_t sv_class_of_16[SV_CACHE_LUT];                // size / 16, below 1024 bytes
+extern const uint8_t sv_class_of_128[(SV_SLOT_MAX - 1024) / 128]; // (size - 1024) / 128, from there
 
-// The class of a request of 0..SV_SMALL_MAX bytes; 0 bytes get the smallest, as every malloc does.
+// The class of a request of 0..SV_SMALL_MAX bytes: the smallest whose slots hold a byte more, so that a
+// pointer just past the object still lies in its slot and keeps it alive, wherever the pointer stands.
+// C lets programs hold nothing but such a pointer, and they do: jq 1.6 keeps its stack by one.
 static inline unsigned sv_sizeclass(size_t size)
 {
-    size_t last = size - (size != 0);
-    if (sv_likely(size <= 1024))
-        return sv_class_of_16[last >> 4];
-    return sv_class_of_128[(last - 1024) >> 7];
+    if (sv_likely(size < 1024))
+        return sv_class_of_16[size >> 4];
+    return sv_class_of_128[(size - 1024) >> 7];
 }
 
 static inline unsigned sv_code_class(unsigned code)

@@ -13,8 +13,10 @@
 #include "cycle.h"
 #include "fork.h"
 #include "heap.h"
+#include "metadata.h"
 #include "options.h"
 #include "os.h"
+#include "real.h"
 #include "text.h"
 #include "thread.h"
 #include "world.h"
@@ -99,6 +101,7 @@ void sv_init(void)
         sv_options_parse(environment_get("SALVAGE"));
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
+    sv_metadata_init();
     sv_heap_init();
     own_data_exclude();
     sv_cycle_init();
@@ -111,4 +114,5 @@ void sv_init(void)
 __attribute__((constructor)) static void init_constructor(void)
 {
     sv_init();
+    sv_real_init();
 }

@@ -32,7 +32,7 @@ static void *no_memory(void)
 
 __attribute__((noinline)) static void *malloc_slow(size_t size)
 {
-    if (size - 1 < SV_SMALL_MAX) {
+    if (size <= SV_SMALL_MAX) {
         void *p = sv_bin_pop(sv_cache_bin(sv_cache_self, sv_sizeclass(size)));
         if (sv_likely(p != NULL))
             return p;

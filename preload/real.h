@@ -53,6 +53,7 @@
     X(mq_notify)                                                                                   \
     X(sigqueue)                                                                                    \
     X(pthread_sigqueue)                                                                            \
+    X(chroot)                                                                                      \
     X(pthread_create)                                                                              \
     X(pthread_exit)                                                                                \
     X(fork)

@@ -194,7 +194,7 @@ static int listing_read(struct sv_maps *maps, int fd) {
 // From one thread at a time for one `maps`; world stopped, unless the caller only wants a hint.
 int sv_maps_read(struct sv_maps *maps, int procfd) {
     char here;
-    int fd = sv_proc_file(procfd, "self/maps", O_RDONLY);
+    int fd = sv_proc_file(procfd, "thread-self/maps", O_RDONLY);
     if (fd < 0) {
         maps->n = 0;
         return fd;

@@ -75,8 +75,8 @@ enum { REGIONS = 64, ENTRIES = 256, RESIDENT_BYTES = 1024 }; // buffers; the sta
 // To be called early: a process that changes its user id can no longer open them. Any context.
 int sv_pages_open(struct sv_pages *pages, int procfd) {
     pages->pid = sv_proc_pid();
-    pages->pagemap_fd = sv_proc_file(procfd, "self/pagemap", O_RDONLY);
-    pages->mem_fd = sv_proc_file(procfd, "self/mem", O_RDONLY);
+    pages->pagemap_fd = sv_proc_file(procfd, "thread-self/pagemap", O_RDONLY);
+    pages->mem_fd = sv_proc_file(procfd, "thread-self/mem", O_RDONLY);
     pages->pagemap_inode = sv_proc_identity(pages->pagemap_fd);
     pages->mem_inode = sv_proc_identity(pages->mem_fd);
     int err = pages->pagemap_fd < 0 ? pages->pagemap_fd : pages->mem_fd < 0 ? pages->mem_fd : 0;
