@@ -398,7 +398,7 @@ static void bad_options(const char *preload)
                {"stress=often", "stress"},
                {"checkmark=2", "checkmark"},
                {"clobber=y", "clobber"},
-               {"align=4", "align"},
+               {"align=3", "align"},
                {"tagbits=17", "tagbits"},
                {"period=soon", "period"},
                {"roots=trees", "roots"}};
