@@ -62,7 +62,8 @@ $(BUILD)/%.S.o: %.S | need
 	@mkdir -p $(@D)
 	$(CC) $(LIBFLAGS) -c $< -o $@
 
-# The private jemalloc: the members of the PIC library, without its C++ operators, as one object.
+# The private jemalloc: the members of the PIC library, without its C++ operators and its control tree
+# (a thousand relocations that every program would pay for at start), as one object.
 # Only META_FACE can be seen from outside, under meta_ names; what stands in META_LIBC is answered by
 # core/metadata.c instead of libc. Its constructor is dropped: it starts at the first allocation.
 META_FACE := mallocx:mallocx sdallocx:sdallocx je_jemalloc_postfork_child:postfork_child \
@@ -72,15 +73,17 @@ META_LIBC := mmap munmap mprotect madvise secure_getenv readlink sysconf syscall
              pthread_cond_signal pthread_cond_timedwait pthread_cond_wait pthread_create \
              pthread_getname_np pthread_join pthread_setname_np pthread_sigmask sched_setaffinity \
              sigfillset
+META_CTL  := boot bymib bymibname byname mibnametomib mtx_assert_held nametomib postfork_child postfork_parent prefork
 meta_old = $(word 1,$(subst :, ,$(1)))
 meta_new = meta_$(word 2,$(subst :, ,$(1)))
 
 $(BUILD)/meta.o: $(JEMALLOC) Makefile | need
 	@rm -rf $(BUILD)/meta && mkdir -p $(BUILD)/meta
-	cd $(BUILD)/meta && ar x $(JEMALLOC) && rm jemalloc_cpp.pic.o && $(LD) -r -o all.o *.pic.o
+	cd $(BUILD)/meta && ar x $(JEMALLOC) && rm jemalloc_cpp.pic.o ctl.pic.o && $(LD) -r -o all.o *.pic.o
 	objcopy --strip-debug --remove-section=.init_array --remove-section=.rela.init_array \
 	    $(foreach f,$(META_FACE),--redefine-sym=$(call meta_old,$f)=$(call meta_new,$f)) \
 	    $(foreach f,$(META_LIBC),--redefine-sym=$f=meta_$f) \
+	    $(foreach f,$(META_CTL),--redefine-sym=je_ctl_$f=meta_ctl_$f) \
 	    --redefine-sym=_Unwind_Backtrace=meta_Unwind_Backtrace \
 	    --redefine-sym=_Unwind_GetIP=meta_Unwind_GetIP $(BUILD)/meta/all.o $(BUILD)/meta/named.o
 	objcopy $(foreach f,$(META_FACE),--keep-global-symbol=$(call meta_new,$f)) \

@@ -314,6 +314,32 @@ void sv_metadata_init(void)
     early_key_made = pthread_key_create(&early_key, metadata_thread_end) == 0;
 }
 
+// The control tree is left out of the joined object; these are called around forks and at start.
+bool meta_ctl_boot(void);
+void meta_ctl_prefork(void *tsd);
+void meta_ctl_postfork_parent(void *tsd);
+void meta_ctl_postfork_child(void *tsd);
+
+bool meta_ctl_boot(void)
+{
+    return false; // jemalloc's way to say that it went well
+}
+
+void meta_ctl_prefork(void *tsd)
+{
+    (void)tsd;
+}
+
+void meta_ctl_postfork_parent(void *tsd)
+{
+    (void)tsd;
+}
+
+void meta_ctl_postfork_child(void *tsd)
+{
+    (void)tsd;
+}
+
 // The profiler, the background threads and their like, all of them switched off above.
 __attribute__((used)) static void metadata_never_called(void)
 {
@@ -324,6 +350,12 @@ __attribute__((used)) static void metadata_never_called(void)
 NEVER(Unwind_Backtrace);
 NEVER(Unwind_GetIP);
 NEVER(close);
+NEVER(ctl_bymib);
+NEVER(ctl_bymibname);
+NEVER(ctl_mibnametomib);
+NEVER(ctl_byname);
+NEVER(ctl_mtx_assert_held);
+NEVER(ctl_nametomib);
 NEVER(creat);
 NEVER(exp);
 NEVER(getpid);

@@ -1,5 +1,5 @@
-// Initialisation. The first call of malloc does it, whoever makes it; our constructor is only for
-// programs that never allocate before main. Nothing here allocates from the program's heap, uses stdio,
+// Initialisation. The first call of malloc does it, whoever makes it, long before main as a rule; there is
+// no constructor, so a program that never allocates pays for nothing. Nothing here allocates from the program's heap, uses stdio,
 // or needs a constructor of libc's to have run: the environment is found where the kernel put it.
 #include "init.h"
 
@@ -12,11 +12,9 @@
 
 #include "cycle.h"
 #include "fork.h"
-#include "heap.h"
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
-#include "real.h"
 #include "text.h"
 #include "thread.h"
 #include "world.h"
@@ -102,17 +100,10 @@ void sv_init(void)
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
     sv_metadata_init();
-    sv_heap_init();
     own_data_exclude();
     sv_cycle_init();
     sv_thread_init();
     sv_fork_init();
     sv_world_self();
     sv_init_done = true;
-}
-
-__attribute__((constructor)) static void init_constructor(void)
-{
-    sv_init();
-    sv_real_init();
 }

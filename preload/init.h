@@ -7,7 +7,7 @@
 extern bool sv_init_done;
 
 // Idempotent. The first malloc may come from ld.so or from another library's constructor, long before
-// ours; a malloc from inside this very call (same thread) finds a heap that works and nothing else.
+// main; a malloc from inside this very call (same thread) finds a heap that works and nothing else.
 void sv_init(void);
 
 #endif

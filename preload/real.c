@@ -36,10 +36,3 @@ void *sv_real_find(enum sv_real_id id)
     errno = saved;
     return fn;
 }
-
-void sv_real_init(void)
-{
-    for (int id = 0; id < SV_REAL_COUNT; id++) {
-        (void)sv_real_get((enum sv_real_id)id);
-    }
-}

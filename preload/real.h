@@ -69,9 +69,6 @@ extern _Atomic(void *) sv_real_table[SV_REAL_COUNT];
 // function that fails with ENOSYS and returns -1. Leaves errno alone.
 void *sv_real_find(enum sv_real_id id);
 
-// Looks up every name. The constructor calls it: afterwards no wrapper needs dlsym.
-void sv_real_init(void);
-
 static inline void *sv_real_get(enum sv_real_id id)
 {
     void *fn = atomic_load_explicit(&sv_real_table[id], memory_order_relaxed);

@@ -1,7 +1,7 @@
 // The vector kernels of words.c for x86-64, and a twin for other processors that only says "no".
 // Each function is compiled for its instructions by an attribute, so the library as a whole still
 // runs on the oldest x86-64; the have_ functions test every feature that the attribute names, and
-// that the system saves those registers (libgcc's test reads XCR0), or the first use would be
+// that the system saves those registers (XCR0), or the first use would be
 // SIGILL.
 //
 // Ranges without a single hit are the common case (text, numbers, zeroes), so several vectors are
@@ -10,19 +10,43 @@
 
 #if defined(__x86_64__)
 
+#include <cpuid.h>
 #include <immintrin.h>
 
 #define AVX2 __attribute__((target("avx2,popcnt")))
 #define AVX512 __attribute__((target("avx512f,popcnt")))
 
-bool sv_words_have_avx2(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt");
+// cpuid and xgetbv by hand: libgcc's test comes with a constructor that every program would run.
+struct features {
+    bool popcnt, avx2, avx512f;
+};
+
+static struct features features_read(void)
+{
+    struct features f = {false, false, false};
+    unsigned a, b, c, d, saved = 0, high;
+    if (!__get_cpuid(1, &a, &b, &c, &d))
+        return f;
+    f.popcnt = c & bit_POPCNT;
+    if (c & bit_OSXSAVE) // else the system saves none of them
+        __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
+        return f;
+    f.avx2 = (b & bit_AVX2) && (saved & 0x06) == 0x06;     // XMM, YMM
+    f.avx512f = (b & bit_AVX512F) && (saved & 0xe6) == 0xe6; // and masks, ZMM's halves, ZMM16..31
+    return f;
 }
 
-bool sv_words_have_avx512(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("popcnt");
+bool sv_words_have_avx2(void)
+{
+    struct features f = features_read();
+    return f.avx2 && f.popcnt;
+}
+
+bool sv_words_have_avx512(void)
+{
+    struct features f = features_read();
+    return f.avx512f && f.popcnt;
 }
 
 // compress_table[m]: which 32-bit halves to gather so that the 64-bit lanes set in m come first.
