@@ -158,11 +158,11 @@ Test(maps, proc_that_is_no_proc) {
     int procfd = open(dir, O_PATH | O_DIRECTORY);
     struct sv_maps none = {0};
     cr_assert_eq(sv_maps_read(&none, procfd), -ENOENT);
-    cr_assert(mkdirat(procfd, "self", 0700) == 0);
-    cr_assert_geq(openat(procfd, "self/maps", O_RDWR | O_CREAT, 0600), 0);
+    cr_assert(mkdirat(procfd, "thread-self", 0700) == 0);
+    cr_assert_geq(openat(procfd, "thread-self/maps", O_RDWR | O_CREAT, 0600), 0);
     cr_assert_eq(sv_maps_read(&none, procfd), -ENODEV);
-    unlinkat(procfd, "self/maps", 0);
-    unlinkat(procfd, "self", AT_REMOVEDIR);
+    unlinkat(procfd, "thread-self/maps", 0);
+    unlinkat(procfd, "thread-self", AT_REMOVEDIR);
     rmdir(dir);
     cr_assert_eq(sv_maps_read(&none, -1), -EBADF);
     cr_assert_eq(none.n, 0);
@@ -173,7 +173,7 @@ Test(maps, descriptors_stay_out_of_the_way) {
     int fd = sv_proc_open();
     cr_assert_geq(fd, 1000);
     cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-    int file = sv_proc_file(fd, "self/maps", O_RDONLY);
+    int file = sv_proc_file(fd, "thread-self/maps", O_RDONLY);
     cr_assert_geq(file, 1000);
     cr_assert(fcntl(file, F_GETFD) & FD_CLOEXEC);
     close(file);
@@ -183,7 +183,7 @@ Test(maps, descriptors_stay_out_of_the_way) {
     fd = sv_proc_open();
     cr_assert(fd == 63, "%d", fd);
     cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
-    file = sv_proc_file(fd, "self/maps", O_RDONLY);
+    file = sv_proc_file(fd, "thread-self/maps", O_RDONLY);
     cr_assert(file == 62, "%d", file);
 }
 
