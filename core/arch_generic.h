@@ -48,6 +48,16 @@ static inline void sv_arch_save(struct sv_arch_saved *s)
     s->buffer[0] = __builtin_frame_address(0);
 }
 
+static inline uint32_t sv_arch_keys_open(void)
+{
+    return 0;
+}
+
+static inline void sv_arch_keys_close(uint32_t keys)
+{
+    (void)keys;
+}
+
 static inline uintptr_t sv_arch_tcb(void)
 {
     return (uintptr_t)__builtin_thread_pointer();

@@ -2,7 +2,9 @@
 #ifndef SV_ARCH_X86_64_H
 #define SV_ARCH_X86_64_H
 
+#include <cpuid.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 
@@ -60,6 +62,30 @@ static inline void sv_arch_save(struct sv_arch_saved *s)
                      :
                      : "r"(s->r)
                      : "memory");
+}
+
+// Memory protection keys: opens all of them for the calling thread and returns what was set; close puts
+// that back. Nothing on processors and systems without keys.
+static inline bool sv_arch_keys_there(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) && (c & (1u << 4)); // OSPKE
+}
+
+static inline void sv_arch_keys_close(uint32_t keys)
+{
+    if (sv_arch_keys_there())
+        __asm__ volatile(".byte 0x0f, 0x01, 0xef" ::"a"(keys), "c"(0), "d"(0) : "memory"); // wrpkru
+}
+
+static inline uint32_t sv_arch_keys_open(void)
+{
+    uint32_t keys = 0, high;
+    if (!sv_arch_keys_there())
+        return 0;
+    __asm__ volatile(".byte 0x0f, 0x01, 0xee" : "=a"(keys), "=d"(high) : "c"(0)); // rdpkru
+    sv_arch_keys_close(0);
+    return keys;
 }
 
 // The address of the calling thread's thread block: the thread pointer, which the psABI has point to

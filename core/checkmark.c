@@ -41,6 +41,7 @@ static void check_words(struct sv_checkmark *c, uintptr_t lo, uintptr_t hi, unsi
     for (uintptr_t at = lo; at + sizeof(uintptr_t) <= hi; at += align) {
         uintptr_t word;
         memcpy(&word, (const void *)at, sizeof word);
+        word = word << sv_options.tagbits >> sv_options.tagbits;
         if (word - sv_heap.base < sv_heap.size)
             check_word(c, at, word);
     }

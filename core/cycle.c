@@ -23,6 +23,7 @@
 #include "scanners.h"
 #include "stats.h"
 #include "sweep.h"
+#include "text.h"
 #include "world.h"
 
 #define PROC_FD_MIN 1000 // contract: no descriptors of ours below
@@ -133,8 +134,10 @@ static void caches_blacken(struct sv_marker *m)
 static const char *mark_check(void)
 {
     struct sv_checkmark check;
-    if (!sv_checkmark_begin(&check))
+    if (!sv_checkmark_begin(&check)) {
+        sv_log("salvage: checkmark: no memory for its bits, this cycle isn't checked");
         return NULL;
+    }
     struct sv_rootset_visitor visitor = {visit_check, &check, 0, 0};
     const char *reason = sv_rootset_visit(&visitor);
     sv_checkmark_end(&check);

@@ -147,6 +147,8 @@ static void range_scan(void *arg, uintptr_t lo, uintptr_t hi)
     words_scan(arg, lo, hi, sv_options.align);
 }
 
+// One piece of a large object. Pages that were never touched are left out; a pointer that stands across
+// the piece's end is looked at with the words around that border.
 static void large_scan(struct sv_marker *m, uintptr_t at, uintptr_t start, size_t size)
 {
     uintptr_t end = start + size;
@@ -157,6 +159,8 @@ static void large_scan(struct sv_marker *m, uintptr_t at, uintptr_t start, size_
     if (size < SPARSE_MIN ||
         sv_pages_each(m->pages, at, hi, SV_MAP_READ | SV_MAP_WRITE, range_scan, m) != 0)
         range_scan(m, at, hi);
+    if (hi < end)
+        range_scan(m, hi - sizeof(uintptr_t), hi + sizeof(uintptr_t));
 }
 
 static void object_scan(struct sv_marker *m, uintptr_t at)
@@ -175,8 +179,11 @@ static void object_scan(struct sv_marker *m, uintptr_t at)
 void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool code)
 {
     lo = (lo + sizeof(uintptr_t) - 1) & ~(sizeof(uintptr_t) - 1);
+    if (lo == m->range_end && hi > lo) // a packed pointer may stand across the border of two ranges
+        lo -= sizeof(uintptr_t);
     if (hi > lo)
         words_scan(m, lo, hi, code ? 1 : sv_options.align);
+    m->range_end = hi;
 }
 
 bool sv_mark_drain(struct sv_marker *m)

@@ -19,6 +19,7 @@ struct sv_marker {
     uint64_t objects;              // marked
     uint64_t bytes;                // of marked objects
     uint64_t scanned;              // bytes looked at
+    uintptr_t range_end;           // of the root range looked at last
     unsigned ncandidates;          // in use, from `candidate_at` on, around the ring
     unsigned candidate_at;
     uintptr_t candidates[SV_MARK_CANDIDATES];

@@ -27,6 +27,7 @@
 
 #define OWN_MAX 8
 #define NAMED_MAX 2048
+#define FRAMES_BELOW 2048u // bytes of stack that marking uses below exclude_make
 
 static struct {
     struct sv_mapping own[OWN_MAX];     // const after start: the library's data
@@ -163,7 +164,7 @@ static void exclude_sort(void)
     set.nexclude = n;
 }
 
-static bool exclude_make(void)
+static bool exclude_make(uintptr_t sp)
 {
     size_t n = OWN_MAX + 4;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
@@ -179,6 +180,9 @@ static bool exclude_make(void)
     sv_region_each(exclude_add, NULL);
     sv_metadata_each(exclude_add, NULL);
     exclude_add(NULL, (uintptr_t)set.maps.v, (uintptr_t)(set.maps.v + set.maps.cap));
+    // The collector's own frames, on a stack whose bounds nobody told: they change under its eyes. What
+    // it calls from here on reaches a little lower.
+    exclude_add(NULL, (uintptr_t)__builtin_frame_address(0) - FRAMES_BELOW, sp);
     struct sv_thread *next;
     for (struct sv_thread *t = sv_world_threads(); t; t = next) {
         next = t->next;
@@ -211,7 +215,7 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
     if (sv_maps_read(&set.maps, procfd) != 0)
         return "can't read /proc/self/maps";
     sv_pages_open(&set.pages, procfd); // without them more is read, or sv_roots_each says what can't be
-    return exclude_make() ? NULL : "no memory for the collector";
+    return exclude_make(sp) ? NULL : "no memory for the collector";
 }
 
 static void general_offer(void *arg, uintptr_t lo, uintptr_t hi)
@@ -219,7 +223,8 @@ static void general_offer(void *arg, uintptr_t lo, uintptr_t hi)
     struct sv_rootset_visitor *v = arg;
     const struct sv_mapping *m = sv_maps_find(&set.maps, lo);
     v->others += hi - lo;
-    v->range(v->arg, lo, hi, m && (m->flags & SV_MAP_EXEC));
+    // what stands in no mapping is a copy, and of what isn't known
+    v->range(v->arg, lo, hi, !m || (m->flags & SV_MAP_EXEC));
 }
 
 static void stack_offer(struct sv_rootset_visitor *v, uintptr_t lo, uintptr_t hi)
@@ -232,7 +237,11 @@ const char *sv_rootset_visit(struct sv_rootset_visitor *v)
 {
     const struct sv_roots_in in = {&set.maps, &set.pages, set.exclude, set.nexclude,
                                    sv_options.roots};
-    if (sv_roots_each(&in, general_offer, v) != 0)
+    // A thread may have shut itself out of memory by protection keys that the mappings don't show.
+    uint32_t keys = sv_arch_keys_open();
+    int unread = sv_roots_each(&in, general_offer, v);
+    sv_arch_keys_close(keys);
+    if (unread != 0)
         return "a root that can't be read";
     for (size_t i = 0; i < set.nnamed; i++)
         general_offer(v, set.named[i].lo, set.named[i].hi);

@@ -1,12 +1,11 @@
 // salvage.h: what a program that knows of the library can ask it.
-#include <string.h>
-
 #include "cycle.h"
 #include "export.h"
 #include "heap.h"
 #include "init.h"
 #include "salvage.h"
 #include "stats.h"
+#include "text.h"
 
 SV_EXPORT int salvage_enabled(void)
 {
@@ -33,7 +32,9 @@ SV_EXPORT void *salvage_malloc_noscan(size_t size)
 
 SV_EXPORT void salvage_add_root(const void *p, size_t bytes)
 {
-    sv_cycle_root_add((uintptr_t)p, (uintptr_t)p + bytes);
+    if (!sv_cycle_root_add((uintptr_t)p, (uintptr_t)p + bytes))
+        sv_log("salvage: salvage_add_root(%p, %z): too many roots, this one is not looked at", p,
+               bytes);
 }
 
 SV_EXPORT void salvage_remove_root(const void *p, size_t bytes)
