@@ -24,9 +24,9 @@ static uint32_t pages_choose(uint32_t size)
     return bytes / PAGE;
 }
 
-// Go's rule, whole: sizes in steps of an eighth of the power of two below, but at least 8, from 32 on
-// 16, and at most 256; a class that has as many slots in as many pages as the next one gives way to it;
-// last, sizes grow to the largest multiple of 128 that doesn't cost a slot.
+// Go's rule, whole: sizes in steps of an eighth of the power of two below, but at least 8, from 32
+// on 16, and at most 256; a class that has as many slots in as many pages as the next one gives way
+// to it; last, sizes grow to the largest multiple of 128 that doesn't cost a slot.
 static unsigned classes_derive(struct derived *out)
 {
     unsigned n = 0;
@@ -123,7 +123,7 @@ Test(sizeclass, slot_starts_is_division)
     }
 }
 
-// Offsets that no span has, for pages of a span farther on than any small one: none may look like one.
+// Offsets beyond a span, of pages farther on than any small one has: none may look like a start.
 Test(sizeclass, slot_starts_refuses_far_offsets)
 {
     for (unsigned class = 1; class < SV_CLASS_LARGE; class ++) {
