@@ -1,5 +1,5 @@
-// The page map: every code at every distance that means something, in a table of its own, with spans
-// longer than an entry can count.
+// The page map: every code at every distance that means something, in a table of its own, with
+// spans longer than an entry can count.
 #include "pagemap.h"
 
 #include <criterion/criterion.h>
