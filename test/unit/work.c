@@ -1,5 +1,5 @@
-// The marker's queue against an array. Its memory comes from here, so that every chunk is counted and
-// can be refused.
+// The marker's queue against an array. Its memory comes from here, so that every chunk is counted
+// and can be refused.
 #include "work.h"
 
 #include <criterion/criterion.h>
