@@ -164,6 +164,8 @@ bool sv_large_resize(struct sv_span *span, size_t size)
         atomic_fetch_sub_explicit(&sv_heap.large_live, (size_t)(old - n) << SV_PAGE_SHIFT,
                                   memory_order_relaxed);
         sv_lock_release(&sv_heap.lock);
+        atomic_fetch_add_explicit(&sv_heap.freed, (size_t)(old - n) << SV_PAGE_SHIFT,
+                                  memory_order_relaxed);
         // a moved mapping's tail keeps its odd place in the kernel's eyes until it is renewed
         bool clean = span->moved && sv_os_renew((void *)sv_page_addr(page + (uint32_t)n),
                                                 (size_t)(old - n) << SV_PAGE_SHIFT) == 0;
