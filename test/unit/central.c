@@ -1,5 +1,5 @@
-// Central lists: what fill and take hand out and what flush and give accept; where spans stand after
-// it; and random use with flips by hand, during which every slot is with one owner at a time.
+// Central lists: what fill and take hand out and what flush and give accept; where spans stand
+// after it; and random use with flips by hand, in which every slot is with one owner at a time.
 #include "central.h"
 
 #include <pthread.h>

@@ -39,7 +39,7 @@ static void *count(void *arg)
     return NULL;
 }
 
-Test(lock, one_at_a_time, .timeout = 60)
+Test(lock, one_at_a_time, .timeout = 20)
 {
     pthread_t threads[THREADS];
     for (unsigned long i = 0; i < THREADS; i++)
@@ -72,7 +72,7 @@ static void *enter(void *arg)
 }
 
 // Threads that have gone to sleep all get in, each woken by the one before.
-Test(lock, sleepers_are_woken, .timeout = 60)
+Test(lock, sleepers_are_woken, .timeout = 20)
 {
     for (int round = 0; round < 200; round++) {
         pthread_t threads[THREADS];

@@ -96,17 +96,15 @@ Test(pacer, goal_is_never_below_the_floor)
 Test(pacer, no_overflow)
 {
     static const uint32_t percents[] = {10, 100, 1000, 10000};
+    uint64_t tib = (uint64_t)1 << 40;
     for (unsigned k = 0; k < 4; k++) {
+        uint64_t growth = tib / 100 * percents[k];
         for (uint32_t stretch = 0; stretch <= 3; stretch++) {
-            uint64_t tib = (uint64_t)1 << 40;
-            double most = (double)tib * (1 + 3.01 * percents[k] / 100);
-            double least = (double)tib * (1 + 0.99 * percents[k] / 100);
-            double goal = (double)next(percents[k], stretch, tib, tib, tib);
-            cr_assert(goal >= least && goal <= most, "gcpercent %u: %f", percents[k], goal);
-            goal = (double)next(percents[k], stretch, tib + tib / 2, tib, 0);
-            cr_assert(goal >= least && goal <= most, "gcpercent %u: %f", percents[k], goal);
-            goal = (double)next(percents[k], stretch, tib, tib, UINT64_MAX);
-            cr_assert(goal >= least && goal <= most, "gcpercent %u: %f", percents[k], goal);
+            cr_assert(near(next(percents[k], stretch, tib, tib, 0), tib + 3 * growth));
+            cr_assert(near(next(percents[k], stretch, tib, tib, tib), tib + 3 * growth));
+            cr_assert(near(next(percents[k], stretch, tib, tib, UINT64_MAX), tib + 3 * growth));
+            cr_assert(near(next(percents[k], stretch, 2 * tib, tib, 0), tib + growth));
+            cr_assert(near(next(percents[k], stretch, 2 * tib, tib, UINT64_MAX), tib + 2 * growth));
         }
     }
 }
