@@ -87,8 +87,9 @@ Test(options, defaults)
     cr_assert(defaults.gctrace == 0 && defaults.stress == 0 && defaults.tagbits == 0);
     cr_assert(defaults.barrier == SV_BARRIER_AUTO && defaults.roots == ALL);
     cr_assert(!defaults.checkmark && !defaults.clobber && strcmp(defaults.log, "stderr") == 0);
-    GOOD(NULL, (void)o);
     GOOD("", (void)o);
+    parse(NULL);
+    cr_assert(said[0] == 0 && same(&defaults, &sv_options));
 }
 
 Test(options, good_values)

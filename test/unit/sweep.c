@@ -306,6 +306,28 @@ Test(sweep, in_small_portions)
     survivors_check(o, N);
 }
 
+// The only slot that a sweep brought back, in the first word of a full span, is the next one taken.
+Test(sweep, slots_are_found_again)
+{
+    for (unsigned code = 1; code <= SV_DENSE_CLASS_MAX + 4; code++) {
+        unsigned n = sv_classes[code].nslots;
+        struct object *o = calloc(n, sizeof *o);
+        for (unsigned i = 0; i < n; i++)
+            o[i] = object_take(code, 0);
+        for (unsigned i = 0; i < n; i++)
+            if (i != 5)
+                object_mark(&o[i]);
+        flip(o, n);
+        cr_assert(sv_sweep_finish() == o[5].size);
+        spans_check();
+        struct object again = object_take(code, 0);
+        cr_assert(again.p == o[5].p && sv_heap.central[code].nspans == 1);
+        for (unsigned i = 0; i < n; i++)
+            cr_assert(object_free(&o[i]));
+        free(o);
+    }
+}
+
 // Several cycles over the same objects, in which fewer and fewer stay.
 Test(sweep, cycle_after_cycle)
 {
