@@ -19,7 +19,7 @@ struct program {
 
 static uint64_t floor_of(uint32_t gcpercent)
 {
-    return SV_PACER_FIRST / 100 * gcpercent;
+    return SV_PACER_FIRST * gcpercent / 100;
 }
 
 static struct program program_start(uint32_t gcpercent)
