@@ -147,24 +147,48 @@ void *sv_central_take(unsigned code)
     return slot;
 }
 
-// Slots come back in runs of the same span. The cursor keeps that span at hand, and what concerns the span
-// as a whole (its count, its list, its pages) is done once, when the cursor leaves it. Lock held while a
-// cursor is in use.
+// Slots come back in runs of the same span, and of the same word of its bits. The cursor gathers a word's
+// slots and writes them once; what concerns the span as a whole (its count, its list, its pages) is done
+// when the cursor leaves it. Lock held while a cursor is in use.
 struct cursor {
     struct sv_span *span;
     struct sv_bits *bits;
     uintptr_t base;
-    size_t bytes;   // of the span; 0: no span at hand
-    uint32_t magic; // the span's
-    uint32_t hint;  // lowest word of bits given back so far
-    unsigned given; // slots
+    size_t bytes;     // of the span; 0: no span at hand
+    uint32_t magic;   // the span's
+    uint32_t hint;    // lowest word of bits given back so far
+    uint32_t word;    // that `pending` belongs to
+    uint64_t pending; // slots of it that come back
+    unsigned given;   // slots of this span that were in use
+    unsigned total;   // slots of all spans that were in use
+    void *bad;        // the first slot that wasn't in use
 };
+
+// The slots of one word. What isn't in use was freed before.
+static void cursor_write(struct cursor *at)
+{
+    struct sv_bits *bits = &at->bits[at->word];
+    uint64_t alloc = atomic_load_explicit(&bits->alloc, memory_order_relaxed);
+    uint64_t wrong = at->pending & ~alloc;
+    if (sv_unlikely(wrong) && !at->bad)
+        at->bad = (void *)(at->base + (at->word * 64 + (unsigned)__builtin_ctzll(wrong)) *
+                                          sv_span_slot_size(at->span));
+    atomic_store_explicit(&bits->alloc, alloc & ~at->pending, memory_order_relaxed);
+    at->given += (unsigned)__builtin_popcountll(at->pending & alloc);
+    if (at->word < at->hint)
+        at->hint = at->word;
+    at->pending = 0;
+}
 
 static void cursor_leave(struct sv_central *central, struct cursor *at)
 {
     struct sv_span *span = at->span;
-    if (at->bytes == 0 || at->given == 0)
+    if (at->bytes == 0)
         return;
+    cursor_write(at);
+    if (at->given == 0)
+        return;
+    at->total += at->given;
     bool full = span->nused == span->nslots;
     span->nused = (uint16_t)(span->nused - at->given);
     span->dirty = 1;
@@ -183,14 +207,32 @@ __attribute__((noinline)) static void cursor_move(struct sv_central *central, st
     uint32_t page = (uint32_t)sv_page_of(slot);
     uint32_t first = sv_pagemap_first(page, sv_pagemap_get(page));
     struct sv_span *span = sv_span_at(first);
+    if (sv_unlikely(span_unswept(span)))
+        central_sweep_span(central, span);
     *at = (struct cursor){.span = span,
                           .bits = sv_span_bits(span),
                           .base = sv_page_addr(first),
                           .bytes = (size_t)span->npages << SV_PAGE_SHIFT,
                           .magic = span->magic,
-                          .hint = UINT32_MAX};
-    if (sv_unlikely(span_unswept(span)))
-        central_sweep_span(central, span);
+                          .hint = UINT32_MAX,
+                          .word = sv_slot_of((uint32_t)(slot - sv_page_addr(first)), span->magic) / 64,
+                          .total = at->total,
+                          .bad = at->bad};
+}
+
+static inline void cursor_give(struct sv_central *central, struct cursor *at, uintptr_t slot)
+{
+    if (slot - at->base >= at->bytes)
+        cursor_move(central, at, slot);
+    unsigned i = sv_slot_of((uint32_t)(slot - at->base), at->magic);
+    uint64_t bit = (uint64_t)1 << (i & 63);
+    if (i / 64 != at->word) {
+        cursor_write(at);
+        at->word = i / 64;
+    }
+    if (sv_unlikely(at->pending & bit) && !at->bad) // twice in one batch
+        at->bad = (void *)slot;
+    at->pending |= bit;
 }
 
 // Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't reach one,
@@ -209,24 +251,6 @@ __attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
     }
 }
 
-// Gives one slot back; false when it wasn't in use.
-static inline bool cursor_give(struct sv_central *central, struct cursor *at, uintptr_t slot)
-{
-    if (slot - at->base >= at->bytes)
-        cursor_move(central, at, slot);
-    unsigned i = sv_slot_of((uint32_t)(slot - at->base), at->magic);
-    struct sv_bits *bits = &at->bits[i / 64];
-    uint64_t bit = (uint64_t)1 << (i & 63);
-    uint64_t alloc = atomic_load_explicit(&bits->alloc, memory_order_relaxed);
-    if (sv_unlikely(!(alloc & bit)))
-        return false;
-    atomic_store_explicit(&bits->alloc, alloc & ~bit, memory_order_relaxed);
-    if (i / 64 < at->hint)
-        at->hint = i / 64;
-    at->given++;
-    return true;
-}
-
 static void central_given(struct sv_central *central, size_t n)
 {
     size_t bytes = n * sv_classes[sv_code_class(central->code)].size;
@@ -240,24 +264,18 @@ void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
 {
     struct sv_central *central = &sv_heap.central[code];
     struct cursor at = {0};
-    void *bad = NULL;
-    unsigned given = 0;
     sv_lock_acquire(&central->lock);
     if (sv_unlikely(central->unswept.first))
         slots_keep(bin->base, n);
-    for (unsigned i = 0; i < n; i++) {
-        if (sv_likely(cursor_give(central, &at, (uintptr_t)bin->base[i])))
-            given++;
-        else if (!bad)
-            bad = bin->base[i];
-    }
+    for (unsigned i = 0; i < n; i++)
+        cursor_give(central, &at, (uintptr_t)bin->base[i]);
     cursor_leave(central, &at);
     size_t left = (size_t)(bin->top - bin->base) - n;
     memmove(bin->base, bin->base + n, left * sizeof *bin->base);
     bin->top = bin->base + left;
-    central_given(central, given);
+    central_given(central, at.total);
     sv_lock_release(&central->lock);
-    return bad;
+    return at.bad;
 }
 
 bool sv_central_give(unsigned code, void *slot)
@@ -267,11 +285,11 @@ bool sv_central_give(unsigned code, void *slot)
     sv_lock_acquire(&central->lock);
     if (sv_unlikely(central->unswept.first))
         slots_keep(&slot, 1);
-    bool given = cursor_give(central, &at, (uintptr_t)slot);
+    cursor_give(central, &at, (uintptr_t)slot);
     cursor_leave(central, &at);
-    central_given(central, given);
+    central_given(central, at.total);
     sv_lock_release(&central->lock);
-    return given;
+    return !at.bad;
 }
 
 size_t sv_central_sweep(unsigned code, unsigned budget)

@@ -14,7 +14,8 @@
 
 bool sv_checkmark_begin(struct sv_checkmark *c)
 {
-    *c = (struct sv_checkmark){.bytes = ((size_t)sv_heap.grown << SV_PAGE_SHIFT) / SV_ALIGN / 8};
+    // a byte more: nothing may have been allocated yet
+    *c = (struct sv_checkmark){.bytes = ((size_t)sv_heap.grown << SV_PAGE_SHIFT) / SV_ALIGN / 8 + 1};
     c->bits = sv_os_map(c->bytes);
     return c->bits != NULL;
 }
