@@ -27,7 +27,7 @@
 
 #define OWN_MAX 8
 #define NAMED_MAX 2048
-#define FRAMES_BELOW 2048u // bytes of stack that marking uses below exclude_make
+#define FRAMES_BELOW 6144u // bytes of stack that marking uses below exclude_make
 
 static struct {
     struct sv_mapping own[OWN_MAX];     // const after start: the library's data
