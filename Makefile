@@ -1,5 +1,5 @@
-# Salvage. `make` builds, `make demo` shows, `make test` tests; docs/architecture.md tells the layers.
-# Sources are found by folder: a new core/x.c or test/unit/x.c needs no line here.
+# Salvage. `make` builds, `make demo` shows, `make test` tests; docs/architecture.md tells the
+# layers. Sources are found by folder: a new core/x.c or test/unit/x.c needs no line here.
 
 ifeq ($(origin CC),default)
 CC       := gcc
@@ -62,9 +62,9 @@ $(BUILD)/%.S.o: %.S | need
 	@mkdir -p $(@D)
 	$(CC) $(LIBFLAGS) -c $< -o $@
 
-# The private jemalloc: the members of the PIC library, without its C++ operators and its control tree
-# (a thousand relocations that every program would pay for at start), as one object.
-# Only META_FACE can be seen from outside, under meta_ names; what stands in META_LIBC is answered by
+# The private jemalloc: the members of the PIC library, without its C++ operators and its control
+# tree (a thousand relocations that every program would pay for at start), as one object. Only
+# META_FACE can be seen from outside, under meta_ names; what stands in META_LIBC is answered by
 # core/metadata.c instead of libc. Its constructor is dropped: it starts at the first allocation.
 META_FACE := mallocx:mallocx sdallocx:sdallocx je_jemalloc_postfork_child:postfork_child \
              malloc_conf:conf
@@ -174,7 +174,8 @@ lint-tidy:
 	clang-tidy --quiet $(ANALYSED) -- $(LINTFLAGS) -fno-builtin
 
 # System headers are left out on purpose: cppcheck knows libc by itself. memleak: our functions that
-# hand out memory are not malloc. comparePointers, objectIndex: address arithmetic is this code's work.
+# hand out memory are not malloc. comparePointers, objectIndex: address arithmetic is this code's
+# work.
 lint-cppcheck:
 	cppcheck --quiet --std=c11 --language=c --platform=unix64 -D__x86_64__ -D_GNU_SOURCE \
 	    --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \

@@ -1,5 +1,6 @@
 // The core's system calls, all of them. Nothing here touches errno, allocates, or is a cancellation
-// point; everything may be called from signal handlers and with the world stopped. Failures are -errno.
+// point; everything may be called from signal handlers and with the world stopped. Failures are
+// -errno.
 #ifndef SV_OS_H
 #define SV_OS_H
 

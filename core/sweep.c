@@ -1,7 +1,8 @@
-// Sweep. `alloc &= mark`, never `alloc = mark`: a slot that the program freed after it was marked would
-// come back to life. Marks are cleared as they are used, so a swept heap has none: the next mark starts
-// from nothing without another pass. `live` was set to what is marked when the cycle flipped. Small spans are swept lazily, when their code needs slots
-// (central.c) and by whoever has time; large objects at once, they are few and heavy.
+// Sweep. `alloc &= mark`, never `alloc = mark`: a slot that the program freed after it was marked
+// would come back to life. Marks are cleared as they are used, so a swept heap has none: the next
+// mark starts from nothing without another pass. `live` was set to what is marked when the cycle
+// flipped. Small spans are swept lazily, when their code needs slots (central.c) and by whoever has
+// time; large objects at once, they are few and heavy.
 #include "sweep.h"
 
 #include <string.h>

@@ -1,5 +1,5 @@
-// Text without stdio: a formatter of eight conversions into a caller's buffer, one write a line. Usable
-// anywhere, the world stopped included; never allocates, never touches errno.
+// Text without stdio: a formatter of eight conversions into a caller's buffer, one write a line.
+// Usable anywhere, the world stopped included; never allocates, never touches errno.
 #include "text.h"
 
 #include <stdlib.h>
