@@ -15,7 +15,8 @@ size_t sv_cycle_collect(void);
 // The slow half of sv_cycle_poll.
 void sv_cycle_check(size_t bytes);
 
-extern _Atomic uint32_t sv_cycle_ticks; // slow-path allocations left until something else is checked
+// Slow-path allocations left until something else is checked.
+extern _Atomic uint32_t sv_cycle_ticks;
 
 // Called on the slow path of allocation, before `bytes` leave the heap. May run a cycle. No lock
 // held.

@@ -215,7 +215,8 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
     set.altstack = sv_os_altstack();
     if (sv_maps_read(&set.maps, procfd) != 0)
         return "can't read /proc/self/maps";
-    sv_pages_open(&set.pages, procfd); // without them more is read, or sv_roots_each says what can't be
+    // Without them more is read, or sv_roots_each says what can't be.
+    sv_pages_open(&set.pages, procfd);
     return exclude_make(sp) ? NULL : "no memory for the collector";
 }
 

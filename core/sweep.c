@@ -20,7 +20,8 @@ static void slots_clobber(struct sv_span *span, unsigned w, uint64_t dead)
     size_t size = sv_span_slot_size(span);
     uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
     for (; dead; dead &= dead - 1)
-        memset((void *)(base + (w * 64 + (unsigned)__builtin_ctzll(dead)) * size), SV_CLOBBER, size);
+        memset((void *)(base + (w * 64 + (unsigned)__builtin_ctzll(dead)) * size), SV_CLOBBER,
+               size);
 }
 
 unsigned sv_sweep_span(struct sv_span *span)

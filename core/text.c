@@ -59,11 +59,11 @@ void sv_text_putv(struct sv_text *t, const char *format, va_list args)
         case 'U':
             text_number(t, va_arg(args, uint64_t), 10);
             break;
-        case 'z':
-            text_number(t, va_arg(args, size_t), 10);
-            break;
         case 'x':
             text_number(t, va_arg(args, uint64_t), 16);
+            break;
+        case 'z':
+            text_number(t, va_arg(args, size_t), 10);
             break;
         case 'p':
             text_string(t, "0x");

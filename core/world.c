@@ -204,7 +204,8 @@ static char task_state(int procfd, int tid)
         return 0;
     long got = sv_os_read(fd, text, sizeof text - 1);
     sv_os_close(fd);
-    long paren = 0; // the name stands in parentheses and may hold anything; the state follows the last
+    // The name stands in parentheses and may hold anything; the state follows the last.
+    long paren = 0;
     for (long i = 0; i < got; i++)
         if (text[i] == ')')
             paren = i;
