@@ -24,10 +24,10 @@
 
 #define ROOM_BYTES 32768u // what a bin may hold, with at least ROOM_MIN slots and at most ROOM_MAX
 #define ROOM_MIN 2u
-#define ROOM_MAX 128u
+#define ROOM_MAX 256u
 #define ROOM_YOUNG 8u     // slots, at first; doubled at each of the first YOUNG_MAX fills
-#define YOUNG_MAX 4u
-#define SLOTS_MAX 4400u   // of a whole cache; checked when the first one is made
+#define YOUNG_MAX 5u
+#define SLOTS_MAX 8000u   // of a whole cache; checked when the first one is made
 
 struct cache_block {
     _Alignas(SV_CACHE_LINE) struct sv_cache cache;

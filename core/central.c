@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "lock.h"
+#include "mark.h"
 #include "pagemap.h"
 #include "span.h"
 #include "sweep.h"
@@ -147,58 +148,83 @@ void *sv_central_take(unsigned code)
     return slot;
 }
 
-struct cursor { // the span that the last slot was in: the next one is often in the same
+// Slots come back in runs of the same span. The cursor keeps that span at hand, and what concerns the span
+// as a whole (its count, its list, its pages) is done once, when the cursor leaves it. Lock held while a
+// cursor is in use.
+struct cursor {
     struct sv_span *span;
     struct sv_bits *bits;
     uintptr_t base;
-    size_t bytes;
+    size_t bytes;   // of the span; 0: no span at hand
+    uint32_t magic; // the span's
+    uint32_t hint;  // lowest word of bits given back so far
+    unsigned given; // slots
 };
 
-static void cursor_move(struct cursor *at, uintptr_t slot)
+static void cursor_leave(struct sv_central *central, struct cursor *at)
 {
+    struct sv_span *span = at->span;
+    if (at->bytes == 0 || at->given == 0)
+        return;
+    bool full = span->nused == span->nslots;
+    span->nused = (uint16_t)(span->nused - at->given);
+    span->dirty = 1;
+    if (at->hint < span->hint)
+        span->hint = at->hint;
+    if (full || span->nused == 0) {
+        sv_span_remove(full ? &central->full : &central->partial, span);
+        central_place(central, span); // which may unmake it
+    }
+}
+
+__attribute__((noinline)) static void cursor_move(struct sv_central *central, struct cursor *at,
+                                                  uintptr_t slot)
+{
+    cursor_leave(central, at);
     uint32_t page = (uint32_t)sv_page_of(slot);
     uint32_t first = sv_pagemap_first(page, sv_pagemap_get(page));
-    at->span = sv_span_at(first);
-    at->bits = sv_span_bits(at->span);
-    at->base = sv_page_addr(first);
-    at->bytes = (size_t)at->span->npages << SV_PAGE_SHIFT;
+    struct sv_span *span = sv_span_at(first);
+    *at = (struct cursor){.span = span,
+                          .bits = sv_span_bits(span),
+                          .base = sv_page_addr(first),
+                          .bytes = (size_t)span->npages << SV_PAGE_SHIFT,
+                          .magic = span->magic,
+                          .hint = UINT32_MAX};
+    if (sv_unlikely(span_unswept(span)))
+        central_sweep_span(central, span);
 }
 
-// If the last cycle found the slot unreachable, the program hides pointers; it is freed, not swept.
-__attribute__((noinline)) static void unswept_give(struct sv_central *central, struct sv_span *span,
-                                                   struct sv_bits *bits, uint64_t bit)
+// Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't reach one,
+// the program hides pointers; it is freed then, not swept, and no second free.
+__attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
 {
-    uint64_t mark = atomic_fetch_or_explicit(&bits->mark, bit, memory_order_relaxed);
-    if (!(mark & bit)) // the cycle took it out of `live`, and so will freeing it
-        atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(span), memory_order_relaxed);
-    central_sweep_span(central, span);
+    for (unsigned i = 0; i < n; i++) {
+        struct sv_mark_place at;
+        if (!sv_mark_find((uintptr_t)slots[i], &at) || !span_unswept(at.span))
+            continue;
+        uint64_t mark =
+            atomic_fetch_or_explicit(&at.bits->mark, at.bit, memory_order_relaxed);
+        if (!(mark & at.bit)) // the cycle took it out of `live`, and so will freeing it
+            atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(at.span),
+                                      memory_order_relaxed);
+    }
 }
 
-// Gives one slot back, lock held; false when it wasn't in use.
-static inline bool central_give(struct sv_central *central, struct cursor *at, uintptr_t slot)
+// Gives one slot back; false when it wasn't in use.
+static inline bool cursor_give(struct sv_central *central, struct cursor *at, uintptr_t slot)
 {
     if (slot - at->base >= at->bytes)
-        cursor_move(at, slot);
-    struct sv_span *span = at->span;
-    // An empty cursor, whose span is NULL, has 0 bytes and was moved; the analyser doesn't see it.
-    // NOLINTNEXTLINE(clang-analyzer-core.NullDereference)
-    unsigned i = sv_slot_of((uint32_t)(slot - at->base), span->magic);
+        cursor_move(central, at, slot);
+    unsigned i = sv_slot_of((uint32_t)(slot - at->base), at->magic);
     struct sv_bits *bits = &at->bits[i / 64];
     uint64_t bit = (uint64_t)1 << (i & 63);
-    if (sv_unlikely(span_unswept(span)))
-        unswept_give(central, span, bits, bit);
     uint64_t alloc = atomic_load_explicit(&bits->alloc, memory_order_relaxed);
     if (sv_unlikely(!(alloc & bit)))
         return false;
     atomic_store_explicit(&bits->alloc, alloc & ~bit, memory_order_relaxed);
-    if (i / 64 < span->hint)
-        span->hint = i / 64;
-    span->dirty = 1;
-    if (sv_unlikely(span->nused-- == span->nslots || span->nused == 0)) {
-        sv_span_remove(span->list == SV_LIST_FULL ? &central->full : &central->partial, span);
-        central_place(central, span); // which may unmake it
-        at->bytes = 0;
-    }
+    if (i / 64 < at->hint)
+        at->hint = i / 64;
+    at->given++;
     return true;
 }
 
@@ -218,12 +244,15 @@ void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
     void *bad = NULL;
     unsigned given = 0;
     sv_lock_acquire(&central->lock);
+    if (sv_unlikely(central->unswept.first))
+        slots_keep(bin->base, n);
     for (unsigned i = 0; i < n; i++) {
-        if (sv_likely(central_give(central, &at, (uintptr_t)bin->base[i])))
+        if (sv_likely(cursor_give(central, &at, (uintptr_t)bin->base[i])))
             given++;
         else if (!bad)
             bad = bin->base[i];
     }
+    cursor_leave(central, &at);
     size_t left = (size_t)(bin->top - bin->base) - n;
     memmove(bin->base, bin->base + n, left * sizeof *bin->base);
     bin->top = bin->base + left;
@@ -237,7 +266,10 @@ bool sv_central_give(unsigned code, void *slot)
     struct sv_central *central = &sv_heap.central[code];
     struct cursor at = {0};
     sv_lock_acquire(&central->lock);
-    bool given = central_give(central, &at, (uintptr_t)slot);
+    if (sv_unlikely(central->unswept.first))
+        slots_keep(&slot, 1);
+    bool given = cursor_give(central, &at, (uintptr_t)slot);
+    cursor_leave(central, &at);
     central_given(central, given);
     sv_lock_release(&central->lock);
     return given;

@@ -51,7 +51,7 @@ void sv_cycle_init(void)
         cycle.pacer.gcpercent = sv_options.gcpercent;
         cycle.barrier = sv_barrier_choose();
         if (sv_options.gcpercent != UINT32_MAX)
-            first = SV_PACER_FIRST / 100 * sv_options.gcpercent;
+            first = SV_PACER_FIRST * sv_options.gcpercent / 100;
     }
     uint32_t ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
     atomic_store_explicit(&sv_cycle_ticks, cycle.barrier ? ticks : 0, memory_order_relaxed);

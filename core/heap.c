@@ -314,7 +314,7 @@ void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict)
     }
     void *to = heap_alloc(size, sv_code_noscan(at.code));
     if (!to)
-        return size <= at.size ? p : NULL; // shrinking never fails
+        return size < at.size ? p : NULL; // shrinking never fails
     memcpy(to, p, size < at.size ? size : at.size);
     sv_heap_free(p);
     return to;

@@ -112,9 +112,23 @@ void sv_large_unmake(struct sv_span *span)
     sv_span_unmake(span);
 }
 
+// The program names an object that the last cycle found unreachable and nobody has swept yet: it
+// hides its pointers. The object stays, and what the flip took out of `live` comes back. Lock held.
+static void large_revive(struct sv_span *span)
+{
+    uint32_t gen = atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);
+    if (sv_likely(span->sweepgen == gen) ||
+        !(atomic_load_explicit(&span->bits[0].alloc, memory_order_relaxed) & 1))
+        return;
+    if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1))
+        atomic_fetch_add_explicit(&sv_heap.live, (size_t)span->npages << SV_PAGE_SHIFT,
+                                  memory_order_relaxed);
+}
+
 bool sv_large_free(struct sv_span *span)
 {
     sv_lock_acquire(&sv_heap.lock);
+    large_revive(span);
     bool used = large_detach(span);
     if (used)
         live_sub((size_t)span->npages << SV_PAGE_SHIFT);
@@ -159,11 +173,14 @@ bool sv_large_resize(struct sv_span *span, size_t size)
     if (n < old) {
         sv_pagemap_set(page + (uint32_t)n, old - (uint32_t)n, 0);
         sv_lock_acquire(&sv_heap.lock);
+        large_revive(span);
         span->npages = (uint32_t)n;
         live_sub((size_t)(old - n) << SV_PAGE_SHIFT);
         atomic_fetch_sub_explicit(&sv_heap.large_live, (size_t)(old - n) << SV_PAGE_SHIFT,
                                   memory_order_relaxed);
         sv_lock_release(&sv_heap.lock);
+        atomic_fetch_add_explicit(&sv_heap.freed, (size_t)(old - n) << SV_PAGE_SHIFT,
+                                  memory_order_relaxed);
         // a moved mapping's tail keeps its odd place in the kernel's eyes until it is renewed
         bool clean = span->moved && sv_os_renew((void *)sv_page_addr(page + (uint32_t)n),
                                                 (size_t)(old - n) << SV_PAGE_SHIFT) == 0;
@@ -175,6 +192,7 @@ bool sv_large_resize(struct sv_span *span, size_t size)
     sv_lock_acquire(&sv_heap.lock);
     bool taken = sv_pagealloc_take_at(&sv_heap.pages, page + old, more, &clean);
     if (taken) {
+        large_revive(span);
         sv_heap.pages_inuse += more;
         large_count((size_t)more << SV_PAGE_SHIFT);
     }
@@ -220,6 +238,7 @@ void *sv_large_move(struct sv_span *span, size_t size)
     sv_lock_acquire(&sv_heap.lock);
     bool was_moved = span->moved;
     sv_heap.moved_spans -= was_moved;
+    large_revive(span);
     large_detach(span);
     live_sub(old);
     sv_lock_release(&sv_heap.lock);

@@ -62,8 +62,8 @@ static bool word_roots(struct word w, uint32_t *out)
     } names[] = {{"data", SV_ROOTS_DATA},     {"stacks", SV_ROOTS_STACKS}, {"mmap", SV_ROOTS_MMAP},
                  {"shared", SV_ROOTS_SHARED}, {"kernel", SV_ROOTS_KERNEL}, {"all", ROOTS_ALL}};
     uint32_t bits = 0;
-    while (w.n) {
-        const char *plus = memchr(w.p, '+', w.n);
+    for (const char *plus = w.p; plus;) {
+        plus = memchr(w.p, '+', w.n);
         struct word one = {w.p, plus ? (size_t)(plus - w.p) : w.n};
         uint32_t found = 0;
         for (size_t i = 0; i < sizeof names / sizeof *names; i++)
@@ -76,7 +76,7 @@ static bool word_roots(struct word w, uint32_t *out)
         w = (struct word){w.p + skip, w.n - skip};
     }
     *out = bits;
-    return bits != 0;
+    return true;
 }
 
 static bool word_text(struct word w, char *out, size_t room)
@@ -145,17 +145,20 @@ static int option_set(struct word key, struct word v)
     return -1;
 }
 
+// What fits of a word, terminated. Control characters would break the line: they are shown as '?'.
+static void word_show(struct word w, char *out, size_t room)
+{
+    size_t n = w.n < room ? w.n : room - 1;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)w.p[i] < ' ' || w.p[i] == 0x7f ? '?' : w.p[i];
+    out[n] = 0;
+}
+
 static void option_complain(struct word key, struct word value, int known)
 {
     char k[64], v[128];
-    struct sv_text t = sv_text_start(k, sizeof k - 1);
-    for (size_t i = 0; i < key.n && t.p < t.end; i++)
-        *t.p++ = key.p[i];
-    *t.p = 0;
-    t = sv_text_start(v, sizeof v - 1);
-    for (size_t i = 0; i < value.n && t.p < t.end; i++)
-        *t.p++ = value.p[i];
-    *t.p = 0;
+    word_show(key, k, sizeof k);
+    word_show(value, v, sizeof v);
     if (known < 0)
         sv_log("salvage: SALVAGE: unknown option '%s', ignored", k);
     else

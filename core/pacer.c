@@ -28,7 +28,7 @@ uint64_t sv_pacer_next(struct sv_pacer *pacer, const struct sv_pacer_cycle *cycl
     // small heap would otherwise keep as many gigabytes of garbage
     uint64_t roots = cycle->roots < after ? cycle->roots : after;
     uint64_t growth = (after + roots) / 100 * pacer->gcpercent * pacer->stretch;
-    uint64_t floor = SV_PACER_FIRST / 100 * pacer->gcpercent;
+    uint64_t floor = SV_PACER_FIRST * pacer->gcpercent / 100;
     uint64_t most = after + 3 * (after / 100 * pacer->gcpercent);
     uint64_t goal = after + growth;
     if (goal > most && pacer->stretch > 1)

@@ -176,6 +176,9 @@ void sv_world_fork_child(void)
     atomic_store_explicit(&world.word, 2, memory_order_relaxed);
     for (struct sv_thread *t = world.threads; t; t = t->next) {
         t->gone = t != world_me;
+        // The child may still read what stands in the stacks of threads that didn't follow it.
+        if (t->gone)
+            t->stack_lo = 0;
         atomic_store_explicit(&t->epoch, 0, memory_order_relaxed);
     }
     if (world_me)

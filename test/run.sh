@@ -5,7 +5,8 @@
 #   unit    criterion programs: each of their tests counts
 #   cases   programs under LD_PRELOAD: each run counts, one for every `// SALVAGE: ...` line of the
 #           source, or one with the defaults
-#   all     both kinds, told apart by their folder, then test/programs/core.sh where it exists
+#   all     both kinds, told apart by their folder, then test/programs/core.sh
+# With cases and all, the library's exported names are compared with test/preload/exports.txt first.
 # Environment: LIB (build/libsalvage.so), LIMIT (seconds a run may take, 120)
 set -u
 cd "$(dirname "$0")/.."
@@ -92,7 +93,7 @@ programs_run() {
     LIB=$LIB test/programs/core.sh 2>&1 | tee "$out"
     status=${PIPESTATUS[0]}
     last=$(tail -1 "$out")
-    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed$ ]]; then
+    if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ [0-9]+\ skipped)?$ ]]; then
         passed=$((passed + BASH_REMATCH[1]))
         failed=$((failed + BASH_REMATCH[2]))
         [ "$status" -eq 0 ] || [ "${BASH_REMATCH[2]}" -gt 0 ] || failed=$((failed + 1))
@@ -101,8 +102,22 @@ programs_run() {
     fi
 }
 
+# What the library shows to the linker; a shell script, and nothing preloaded.
+exports_run() {
+    limited sh test/preload/exports.sh "$LIB"
+    if [ $? -eq 0 ] && tail -1 "$out" | grep -qaxE '[0-9]+ passed, 0 failed'; then
+        passed=$((passed + 1))
+        echo "ok   exports: $(tail -1 "$out" | sed 's/ passed.*//')"
+    else
+        failed=$((failed + 1))
+        echo "FAIL exports"
+        sed 's/^/    /' "$out"
+    fi
+}
+
 kind=$1
 shift
+[ "$kind" = unit ] || exports_run
 for program in "$@"; do
     case $kind:$program in
     unit:* | all:*/unit/*) unit_run "$program" ;;
