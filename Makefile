@@ -195,7 +195,8 @@ lint-cppcheck:
 	    '--suppress=arithOperationsOnVoidPointer:test/*' '--suppress=leakReturnValNotUsed:test/*' \
 	    '--suppress=nullPointerRedundantCheck:test/*' \
 	    '--suppress=nullPointerArithmeticRedundantCheck:test/*' '--suppress=ctunullpointer:test/*' \
-	    '-DTestSuite(...)=' -Icore -Iscanners -Ipreload -Ipreload/include -Itest/preload \
+	    '-DTestSuite(...)=' '-DTest(suite, name, ...)=static void suite##_##name(void)' \
+	    -Icore -Iscanners -Ipreload -Ipreload/include -Itest/preload \
 	    $(ANALYSED) $(ANALYSED_TEST)
 
 # The other compiler, -Werror included.

@@ -148,9 +148,9 @@ void *sv_central_take(unsigned code)
     return slot;
 }
 
-// Slots come back in runs of the same span. The cursor keeps that span at hand, and what concerns the span
-// as a whole (its count, its list, its pages) is done once, when the cursor leaves it. Lock held while a
-// cursor is in use.
+// Slots come back in runs of the same span. The cursor keeps that span at hand, and what concerns
+// the span as a whole (its count, its list, its pages) is done once, when the cursor leaves it.
+// Lock held while a cursor is in use.
 struct cursor {
     struct sv_span *span;
     struct sv_bits *bits;
@@ -194,8 +194,8 @@ __attribute__((noinline)) static void cursor_move(struct sv_central *central, st
         central_sweep_span(central, span);
 }
 
-// Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't reach one,
-// the program hides pointers; it is freed then, not swept, and no second free.
+// Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't
+// reach one, the program hides pointers; it is freed then, not swept, and no second free.
 __attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {

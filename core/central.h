@@ -7,8 +7,8 @@
 
 void sv_central_init(void);
 
-// Fills an empty bin with up to n slots (n >= 1), of each span the lowest address on top. False when memory is short.
-// Sweeps what it must. No lock held; the bin is the calling thread's.
+// Fills an empty bin with up to n slots (n >= 1), of each span the lowest address on top. False
+// when memory is short. Sweeps what it must. No lock held; the bin is the calling thread's.
 bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n);
 
 // Gives the bin's n oldest slots back. NULL, or the first slot that wasn't in use (a second free);
