@@ -159,7 +159,8 @@ demo:
 # ---- how the code reads ------------------------------------------------------------------------
 
 FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
-            test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch])
+            test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch] \
+            test/bench/*.c)
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
 ANALYSED_TEST = $(wildcard test/unit/*.c test/preload/*.c test/preload/lib/*.c test/bench/*.c)
 LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
