@@ -1,5 +1,5 @@
-// The portable twin of arch_x86_64.h: libc's syscall with errno put back, and setjmp-free spilling by
-// a compiler built-in that forces every preserved register into the frame.
+// The portable twin of arch_x86_64.h: libc's syscall with errno put back, and setjmp-free spilling
+// by a compiler built-in that forces every preserved register into the frame.
 #ifndef SV_ARCH_GENERIC_H
 #define SV_ARCH_GENERIC_H
 

@@ -1,5 +1,5 @@
-// The return from our signal handler. The kernel wants it from the program on x86-64; the encoding of
-// the first instruction is the one by which unwinders and debuggers recognise a signal frame.
+// The return from our signal handler. The kernel wants it from the program on x86-64; the encoding
+// of the first instruction is the one by which unwinders and debuggers recognise a signal frame.
     .text
     .globl  sv_arch_restorer
     .hidden sv_arch_restorer

@@ -1,4 +1,5 @@
-// x86-64: system calls that leave errno alone, a pause, and registers spilled where they are scanned.
+// x86-64: system calls that leave errno alone, a pause, and registers spilled where they are
+// scanned.
 #ifndef SV_ARCH_X86_64_H
 #define SV_ARCH_X86_64_H
 
@@ -64,8 +65,8 @@ static inline void sv_arch_save(struct sv_arch_saved *s)
                      : "memory");
 }
 
-// Memory protection keys: opens all of them for the calling thread and returns what was set; close puts
-// that back. Nothing on processors and systems without keys.
+// Memory protection keys: opens all of them for the calling thread and returns what was set; close
+// puts that back. Nothing on processors and systems without keys.
 static inline bool sv_arch_keys_there(void)
 {
     unsigned a, b, c, d;
@@ -88,8 +89,8 @@ static inline uint32_t sv_arch_keys_open(void)
     return keys;
 }
 
-// The address of the calling thread's thread block: the thread pointer, which the psABI has point to
-// itself.
+// The address of the calling thread's thread block: the thread pointer, which the psABI has point
+// to itself.
 static inline uintptr_t sv_arch_tcb(void)
 {
     uintptr_t tcb;

@@ -1,5 +1,5 @@
-// Assertions in three costs. sv_check: always, for what would corrupt the program's memory. sv_debug:
-// in debug builds (-DSV_DEBUG). sv_costly: whole-structure checks, only with -DSV_COSTLY.
+// Assertions in three costs. sv_check: always, for what would corrupt the program's memory.
+// sv_debug: in debug builds (-DSV_DEBUG). sv_costly: whole-structure checks, only with -DSV_COSTLY.
 #ifndef SV_ASSERT_H
 #define SV_ASSERT_H
 

@@ -1,4 +1,5 @@
-// The barriers. `stw` is always correct and always there: what nothing could write needs no watching.
+// The barriers. `stw` is always correct and always there: what nothing could write needs no
+// watching.
 #include "barrier.h"
 
 static int stw_arm(void)

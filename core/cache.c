@@ -1,12 +1,12 @@
-// Thread caches, their slow half. A cache is a table of bins, one a code, each a stack of free slots in
-// an array of its own; all arrays of a cache lie behind its table in one block. The main thread's block
-// is static, so that a small program needs none of the collector's other memory.
+// Thread caches, their slow half. A cache is a table of bins, one a code, each a stack of free
+// slots in an array of its own; all arrays of a cache lie behind its table in one block. The main
+// thread's block is static, so that a small program needs none of the collector's other memory.
 //
 // A young bin has little room and takes small batches; both double as it is used, up to a limit by
 // bytes, so that a program that needs three objects of a size doesn't hold a hundred.
 //
-// The collector marks what lies in [base, top) of a stopped thread's bins. At every instruction of the
-// fast paths a slot is in the stack, in a register, or both.
+// The collector marks what lies in [base, top) of a stopped thread's bins. At every instruction of
+// the fast paths a slot is in the stack, in a register, or both.
 #include "cache.h"
 
 #include <string.h>

@@ -15,8 +15,8 @@ extern __thread struct sv_cache *sv_cache_self __attribute__((tls_model("initial
 // Called in a thread that has just made its cache (preload arms the thread's destructor), or NULL.
 extern void (*sv_cache_on_make)(void);
 
-// The calling thread's cache, made and registered on first use. NULL: memory is short, or the thread's
-// destructors have run (it allocates without a cache then). No lock held.
+// The calling thread's cache, made and registered on first use. NULL: memory is short, or the
+// thread's destructors have run (it allocates without a cache then). No lock held.
 struct sv_cache *sv_cache_get(void);
 
 // Fills the bin's empty stack with at least one slot; false when memory is short. May run a cycle.
@@ -28,8 +28,8 @@ void *sv_cache_flush(struct sv_bin *bin);
 // Gives all slots back. The owner calls it, or anyone when the owner is gone for good.
 void sv_cache_drain(struct sv_cache *cache);
 
-// The calling thread is ending: its cache is drained and given up; what it still allocates and frees
-// goes straight to the central lists.
+// The calling thread is ending: its cache is drained and given up; what it still allocates and
+// frees goes straight to the central lists.
 void sv_cache_retire(void);
 
 // Is this slot in some thread's cache (so that a free of it is the second)? Slow.

@@ -4,13 +4,14 @@
 // cache's array while the lock is held, and who stops the world holds all these locks: so a slot is
 // always free in its span, or in a cache, or with the program.
 //
-// A span is on exactly one list: partial (swept, some slot free), full, or unswept. A span whose slots all came back returns
-// its pages, but for one that is kept while it is its code's only one with free slots, so that a program
-// at the edge doesn't make and unmake the same span for ever. Spans that just ceased to be full go to
-// the front: they fill up again soon, and the sparse ones behind them have time to become empty.
+// A span is on exactly one list: partial (swept, some slot free), full, or unswept. A span whose
+// slots all came back returns its pages, but for one that is kept while it is its code's only one
+// with free slots, so that a program at the edge doesn't make and unmake the same span for ever.
+// Spans that just ceased to be full go to the front: they fill up again soon, and the sparse ones
+// behind them have time to become empty.
 //
-// A span is unswept when its sweepgen isn't the heap's; its own note of a list is then stale, because
-// flipping moves whole lists without visiting their spans.
+// A span is unswept when its sweepgen isn't the heap's; its own note of a list is then stale,
+// because flipping moves whole lists without visiting their spans.
 #include "central.h"
 
 #include <string.h>
@@ -235,8 +236,8 @@ static inline void cursor_give(struct sv_central *central, struct cursor *at, ui
     at->pending |= bit;
 }
 
-// Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't reach one,
-// the program hides pointers; it is freed then, not swept, and no second free.
+// Slots on their way back that lie in unswept spans count as reached. If the last cycle didn't
+// reach one, the program hides pointers; it is freed then, not swept, and no second free.
 __attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {

@@ -7,19 +7,20 @@
 
 void sv_central_init(void);
 
-// Fills an empty bin with up to n slots (n >= 1), of each span the lowest address on top. False when memory is short.
-// Sweeps what it must. No lock held; the bin is the calling thread's.
+// Fills an empty bin with up to n slots (n >= 1), of each span the lowest address on top. False
+// when memory is short. Sweeps what it must. No lock held; the bin is the calling thread's.
 bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n);
 
-// Gives the bin's n oldest slots back. NULL, or the first slot that wasn't in use (a second free); the
-// others are given back all the same.
+// Gives the bin's n oldest slots back. NULL, or the first slot that wasn't in use (a second free);
+// the others are given back all the same.
 void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n);
 
 // The same for one slot without a cache.
 void *sv_central_take(unsigned code);
 bool sv_central_give(unsigned code, void *slot);
 
-// Sweeps spans of `code` until `budget` spans were looked at or none is left; returns bytes brought back.
+// Sweeps spans of `code` until `budget` spans were looked at or none is left; returns bytes brought
+// back.
 size_t sv_central_sweep(unsigned code, unsigned budget);
 
 // After a mark, with every central's lock held: all spans wait to be swept.

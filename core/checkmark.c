@@ -1,6 +1,6 @@
-// Checkmark shares nothing with marking but the look-up of a word and the queue: no rings, no kernels,
-// no oblets, no skipping of untouched pages. What both get wrong in the same way it can't see; what the
-// fast one forgets it does.
+// Checkmark shares nothing with marking but the look-up of a word and the queue: no rings, no
+// kernels, no oblets, no skipping of untouched pages. What both get wrong in the same way it can't
+// see; what the fast one forgets it does.
 #include "checkmark.h"
 
 #include <string.h>

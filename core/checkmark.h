@@ -1,5 +1,5 @@
-// Checkmark: a second, plain mark after the real one, world still stopped. An object that it reaches
-// and the real one didn't is a crash that names both.
+// Checkmark: a second, plain mark after the real one, world still stopped. An object that it
+// reaches and the real one didn't is a crash that names both.
 #ifndef SV_CHECKMARK_H
 #define SV_CHECKMARK_H
 

@@ -1,11 +1,12 @@
-// The data of the core layer: every structure of the heap and the collector, together, so that one can
-// see the machine before reading what moves it. Functions are declared in a header for each noun.
+// The data of the core layer: every structure of the heap and the collector, together, so that one
+// can see the machine before reading what moves it. Functions are declared in a header for each
+// noun.
 //
-// Terms. A *page* is 8 KiB, whatever the hardware's is. A *span* is a run of pages that serves objects
-// of one size class, or one large object. A *slot* is the place of one object in a span. A *code* is a
-// size class together with whether its objects hold pointers: it is what a page is tagged with.
-// Pages are named by number, counted from the region's first; page 0 is never handed out, so that 0
-// can mean "none".
+// Terms. A *page* is 8 KiB, whatever the hardware's is. A *span* is a run of pages that serves
+// objects of one size class, or one large object. A *slot* is the place of one object in a span. A
+// *code* is a size class together with whether its objects hold pointers: it is what a page is
+// tagged with. Pages are named by number, counted from the region's first; page 0 is never handed
+// out, so that 0 can mean "none".
 #ifndef SV_CORE_H
 #define SV_CORE_H
 
@@ -52,9 +53,10 @@ struct sv_class {
 // ---- pagemap.h ----------------------------------------------------------------------------------
 
 // One word a page. Bits 5 to 12 are the code, so that masked they are the code times sizeof(struct
-// sv_bin), where free() finds the bin in a thread's cache; the low 5 bits are the class's shift, where
-// a rotation by the whole word finds it; the bits above are how many pages lie between the span's first
-// page and this one, so that (entry & ~0x1fff) is that distance in bytes. 0: no object here.
+// sv_bin), where free() finds the bin in a thread's cache; the low 5 bits are the class's shift,
+// where a rotation by the whole word finds it; the bits above are how many pages lie between the
+// span's first page and this one, so that (entry & ~0x1fff) is that distance in bytes. 0: no object
+// here.
 typedef uint32_t sv_pagemap_entry;
 #define SV_PAGEMAP_CODE_MASK 0x1fffu
 #define SV_PAGEMAP_BIN_MASK 0x1fe0u
@@ -116,7 +118,8 @@ struct sv_central {
 // ---- cache.h ------------------------------------------------------------------------------------
 
 // A thread's stack of free slots of one code. Only its thread moves `top`; the collector reads
-// [base, top) while that thread is stopped, wherever it was stopped: a slot in flight is in a register.
+// [base, top) while that thread is stopped, wherever it was stopped: a slot in flight is in a
+// register.
 struct sv_bin {
     void **top;      // owner: one past the slot that malloc takes next
     void **base;     // const: empty when top == base

@@ -1,11 +1,12 @@
-// The cycle, with the world stopped for all of the mark: finish the last sweep; take every lock; stop;
-// mark from the roots; mark what lies in caches; flip; resume; sweep. Each step is a piece of its own
-// (world, barrier, rootset, mark, sweep, pacer), so that a barrier which lets the program run can put
-// the marking between two short stops without changing them.
+// The cycle, with the world stopped for all of the mark: finish the last sweep; take every lock;
+// stop; mark from the roots; mark what lies in caches; flip; resume; sweep. Each step is a piece of
+// its own (world, barrier, rootset, mark, sweep, pacer), so that a barrier which lets the program
+// run can put the marking between two short stops without changing them.
 //
-// Whatever goes wrong before the flip ends in the same way: marks are undone, the world runs on, nothing
-// is reclaimed, and the statistics say why. The collecting thread is the one whose allocation passed
-// the trigger; it holds no lock of the program's that it didn't hold in malloc anyway.
+// Whatever goes wrong before the flip ends in the same way: marks are undone, the world runs on,
+// nothing is reclaimed, and the statistics say why. The collecting thread is the one whose
+// allocation passed the trigger; it holds no lock of the program's that it didn't hold in malloc
+// anyway.
 #include "cycle.h"
 
 #include "arch.h"
@@ -63,8 +64,8 @@ static bool cycle_possible(void)
     return cycle.barrier && sv_world_self() && sv_world_self_valid();
 }
 
-// /proc is opened for a cycle and closed after it: the program has no descriptor of ours to stumble over,
-// and may close all it finds. The exception is a program about to change its root directory.
+// /proc is opened for a cycle and closed after it: the program has no descriptor of ours to stumble
+// over, and may close all it finds. The exception is a program about to change its root directory.
 static bool proc_ready(void)
 {
     int fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "thread-self/maps", 0);
@@ -111,7 +112,7 @@ static void locks_drop(void)
     sv_world_unlock();
 }
 
-// ---- marking, world stopped ---------------------------------------------------------------------------
+// ---- marking, world stopped ---------------------------------------------------------------------
 
 static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool code)
 {
@@ -179,7 +180,7 @@ static void flip(const struct sv_stats_cycle *stats)
     atomic_store_explicit(&sv_heap.live, stats->live_marked, memory_order_relaxed);
 }
 
-// ---- a cycle, cycle lock held -------------------------------------------------------------------------
+// ---- a cycle, cycle lock held -------------------------------------------------------------------
 
 static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
 {
@@ -201,8 +202,8 @@ static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
     return reason;
 }
 
-// Registers are spilled in this frame and the scan of the stack starts at it, so the callers' pointers
-// are seen wherever the compiler kept them. Not inlined: a frame of its own is the point.
+// Registers are spilled in this frame and the scan of the stack starts at it, so the callers'
+// pointers are seen wherever the compiler kept them. Not inlined: a frame of its own is the point.
 __attribute__((noinline)) static const char *cycle_spilled(struct sv_stats_cycle *stats)
 {
     struct sv_arch_saved saved;
@@ -288,7 +289,7 @@ __attribute__((noinline)) void sv_cycle_check(size_t bytes)
     sv_lock_release(&cycle.lock);
 }
 
-// ---- keeping cycles away ------------------------------------------------------------------------------
+// ---- keeping cycles away ------------------------------------------------------------------------
 
 bool sv_cycle_block(void)
 {

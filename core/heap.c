@@ -1,10 +1,10 @@
-// The heap's slow half: what the caches can't answer. Small requests go through the calling thread's
-// cache, or straight to the central lists when it has none (its destructors have run); large ones to
-// pages of their own. When memory is short one whole collection is tried before NULL.
+// The heap's slow half: what the caches can't answer. Small requests go through the calling
+// thread's cache, or straight to the central lists when it has none (its destructors have run);
+// large ones to pages of their own. When memory is short one whole collection is tried before NULL.
 //
-// Every pointer that comes back is looked up before anything is done with it: in the region, on a page
-// in use, at the start of a slot, that slot in use and in nobody's cache. A mistake of the program's is
-// reported to the caller, and nothing has changed.
+// Every pointer that comes back is looked up before anything is done with it: in the region, on a
+// page in use, at the start of a slot, that slot in use and in nobody's cache. A mistake of the
+// program's is reported to the caller, and nothing has changed.
 #include "heap.h"
 
 #include <stdint.h>
@@ -43,7 +43,7 @@ bool sv_heap_init(void)
     return ok;
 }
 
-// ---- pages ------------------------------------------------------------------------------------------
+// ---- pages --------------------------------------------------------------------------------------
 
 // Lock held.
 static uint32_t pages_find(uint32_t n, uint32_t align, bool *clean)
@@ -104,7 +104,7 @@ void sv_heap_unlock_all(void)
         sv_lock_release(&sv_heap.central[code].lock);
 }
 
-// ---- taking -----------------------------------------------------------------------------------------
+// ---- taking -------------------------------------------------------------------------------------
 
 static void *small_alloc(unsigned code)
 {
@@ -153,10 +153,10 @@ void *sv_heap_alloc_noscan(size_t size)
     return heap_alloc(size, true);
 }
 
-// A slot of more than a kilobyte that reads as zeroes. A slot that was in use since its span was made
-// either went through the central list (the span is then marked dirty) or comes from this cache with
-// the key of a freed slot in its second word. Exchanging that word asks without first reading a page
-// that nobody has touched, which would cost a fault more.
+// A slot of more than a kilobyte that reads as zeroes. A slot that was in use since its span was
+// made either went through the central list (the span is then marked dirty) or comes from this
+// cache with the key of a freed slot in its second word. Exchanging that word asks without first
+// reading a page that nobody has touched, which would cost a fault more.
 static void *medium_zeroed(unsigned code, size_t size)
 {
     struct sv_cache *cache = sv_cache_get();
@@ -200,7 +200,7 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
     if (align <= SV_ALIGN)
         return sv_heap_alloc(size);
     if (size <= SV_SMALL_MAX && align <= SV_PAGE_SIZE) {
-        // spans start on pages, so a slot size that is a multiple of the alignment aligns every slot
+        // spans start on pages: a slot size that is a multiple of the alignment aligns every slot
         for (unsigned class = sv_sizeclass(size); class < SV_CLASS_LARGE; class++)
             if ((sv_classes[class].size & (align - 1)) == 0)
                 return heap_alloc(sv_classes[class].size - 1, false);
@@ -214,7 +214,7 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
     return p;
 }
 
-// ---- giving back ------------------------------------------------------------------------------------
+// ---- giving back --------------------------------------------------------------------------------
 
 struct place { // where a pointer points
     struct sv_span *span;
@@ -281,7 +281,7 @@ size_t sv_heap_usable(const void *p, enum sv_verdict *verdict)
     return *verdict == SV_OURS ? at.size - 1 : 0; // the last byte keeps end pointers inside
 }
 
-// ---- resizing ---------------------------------------------------------------------------------------
+// ---- resizing -----------------------------------------------------------------------------------
 
 static bool resize_in_place(const struct place *at, size_t size)
 {

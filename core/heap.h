@@ -1,7 +1,8 @@
 // The heap: every request of the program that its thread's cache can't answer by itself.
 //
-// Called on any thread with no lock of ours held, never from the stop handler. Functions return NULL
-// when memory is short, after one emergency collection; setting errno is the caller's business.
+// Called on any thread with no lock of ours held, never from the stop handler. Functions return
+// NULL when memory is short, after one emergency collection; setting errno is the caller's
+// business.
 #ifndef SV_HEAP_H
 #define SV_HEAP_H
 
@@ -27,16 +28,16 @@ enum sv_verdict { // what a pointer that the program handed back turned out to b
 
 enum sv_verdict sv_heap_free(void *p); // p != NULL; nothing is done unless the answer is SV_OURS
 
-// The bytes that the program may use of the object at p: a slot less the byte that is reserved for a
-// pointer just past the object. *verdict says what p is; 0 unless SV_OURS.
+// The bytes that the program may use of the object at p: a slot less the byte that is reserved for
+// a pointer just past the object. *verdict says what p is; 0 unless SV_OURS.
 size_t sv_heap_usable(const void *p, enum sv_verdict *verdict);
 
-// Resizes in place, by moving pages, or by copying. size > 0. NULL: memory is short, or *verdict isn't
-// SV_OURS; p is then untouched.
+// Resizes in place, by moving pages, or by copying. size > 0. NULL: memory is short, or *verdict
+// isn't SV_OURS; p is then untouched.
 void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict);
 
-// Pages for a span, or SV_NOPAGE. `align` in pages, a power of two. May grow the heap; no trigger is
-// looked at. Any central's lock may be held.
+// Pages for a span, or SV_NOPAGE. `align` in pages, a power of two. May grow the heap; no trigger
+// is looked at. Any central's lock may be held.
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean);
 void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean);
 

@@ -1,10 +1,10 @@
 // Large objects: whole pages, one object a span, all on one list under the heap's lock.
 //
-// They grow and shrink in place when the neighbouring pages are free. Where they must move, the kernel
-// moves their pages (mremap with MREMAP_DONTUNMAP: the old place stays mapped and reads as zeroes, so
-// the region never has a hole that somebody else's mapping could fall into). Such a mapping can't merge
-// with its neighbours again, and a process may only have so many: the number is bounded, and the
-// mapping is renewed when the object goes.
+// They grow and shrink in place when the neighbouring pages are free. Where they must move, the
+// kernel moves their pages (mremap with MREMAP_DONTUNMAP: the old place stays mapped and reads as
+// zeroes, so the region never has a hole that somebody else's mapping could fall into). Such a
+// mapping can't merge with its neighbours again, and a process may only have so many: the number is
+// bounded, and the mapping is renewed when the object goes.
 #include "large.h"
 
 #include <string.h>

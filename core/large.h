@@ -4,7 +4,8 @@
 
 #include "core.h"
 
-// Contents undefined, or zeroes. `align` in bytes, a power of two. NULL: memory is short. No lock held.
+// Contents undefined, or zeroes. `align` in bytes, a power of two. NULL: memory is short. No lock
+// held.
 void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed);
 
 // False when it isn't in use (any more).
@@ -13,11 +14,12 @@ bool sv_large_free(struct sv_span *span);
 // Resizes without moving; false when the neighbours don't allow it.
 bool sv_large_resize(struct sv_span *span, size_t size);
 
-// Moves the object's pages to a new, larger place by page tables alone; NULL when that isn't possible
-// or not worth it (the caller copies). The old span is gone when it worked.
+// Moves the object's pages to a new, larger place by page tables alone; NULL when that isn't
+// possible or not worth it (the caller copies). The old span is gone when it worked.
 void *sv_large_move(struct sv_span *span, size_t size);
 
-// For sweep: detaches one object that the last mark didn't reach (NULL: none is left), and releases it.
+// For sweep: detaches one object that the last mark didn't reach (NULL: none is left), and releases
+// it.
 struct sv_span *sv_large_take_dead(void);
 void sv_large_unmake(struct sv_span *span);
 

@@ -1,5 +1,5 @@
-// The contended half of lock.h: spin a little, then sleep on the word (Drepper's third mutex: 0 free,
-// 1 held, 2 held with sleepers). A wake-up of the futex by a signal only means another look.
+// The contended half of lock.h: spin a little, then sleep on the word (Drepper's third mutex: 0
+// free, 1 held, 2 held with sleepers). A wake-up of the futex by a signal only means another look.
 #include "lock.h"
 
 #include "arch.h"

@@ -8,9 +8,9 @@
 //   4. heap      the page allocator, the large objects, growth                         (heap.c)
 //   5. metadata  the private jemalloc                                                  (metadata.c)
 //
-// Who stops the world holds all of them first, so a stopped thread is never inside one. fork does the
-// same, after glibc's list of streams (preload/fork.c), which a thread inside stdio may hold while it
-// waits for one of ours. No lock is taken in a signal handler.
+// Who stops the world holds all of them first, so a stopped thread is never inside one. fork does
+// the same, after glibc's list of streams (preload/fork.c), which a thread inside stdio may hold
+// while it waits for one of ours. No lock is taken in a signal handler.
 #ifndef SV_LOCK_H
 #define SV_LOCK_H
 

@@ -1,16 +1,17 @@
 // Marking is waiting for memory: a random graph costs a cache miss for an object's span record and
-// another for the object. Two rings keep misses in flight. A word that passes the filter (it lies in the
-// region) has its record's line prefetched and waits in the first ring; when it comes out its mark is
-// checked and set, and a newly marked object goes on the queue; what the queue yields has its own first
-// lines prefetched and waits in the second ring; when it comes out it is scanned.
+// another for the object. Two rings keep misses in flight. A word that passes the filter (it lies
+// in the region) has its record's line prefetched and waits in the first ring; when it comes out
+// its mark is checked and set, and a newly marked object goes on the queue; what the queue yields
+// has its own first lines prefetched and waits in the second ring; when it comes out it is scanned.
 //
-// A pointer may stand at every fourth byte: packed structures are common enough (ruby keeps its streams'
-// buffers by such a pointer); in code that the program generated, at every byte (java's compiled calls).
+// A pointer may stand at every fourth byte: packed structures are common enough (ruby keeps its
+// streams' buffers by such a pointer); in code that the program generated, at every byte (java's
+// compiled calls).
 //
-// A word counts only if it lies on a page in use, in a slot and not in the span's tail, and that slot is
-// in use; then the whole object is kept, wherever in it the word points. Objects of more than 128 KiB
-// are scanned in pieces of that size (oblets), each an entry of the queue, and of objects of a megabyte
-// and more only the pages that were ever touched.
+// A word counts only if it lies on a page in use, in a slot and not in the span's tail, and that
+// slot is in use; then the whole object is kept, wherever in it the word points. Objects of more
+// than 128 KiB are scanned in pieces of that size (oblets), each an entry of the queue, and of
+// objects of a megabyte and more only the pages that were ever touched.
 #include "mark.h"
 
 #include "options.h"
@@ -72,7 +73,7 @@ void sv_mark_black(struct sv_marker *m, void *slot)
         place_mark(m, &at);
 }
 
-// ---- the first ring ---------------------------------------------------------------------------------
+// ---- the first ring -----------------------------------------------------------------------------
 
 static inline void candidate_retire(struct sv_marker *m)
 {
@@ -102,7 +103,7 @@ static inline void candidate_add(struct sv_marker *m, uintptr_t word)
     m->candidates[(m->candidate_at + m->ncandidates++) % SV_MARK_CANDIDATES] = word;
 }
 
-// ---- scanning ---------------------------------------------------------------------------------------
+// ---- scanning -----------------------------------------------------------------------------------
 
 // The words that start `shift` bytes after lo, up to SV_MARK_WORDS of them, wholly below hi.
 static void piece_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi, unsigned shift)
@@ -128,8 +129,8 @@ __attribute__((noinline)) static void tagged_scan(struct sv_marker *m, uintptr_t
     }
 }
 
-// Looks at the words of [lo, hi) that start at multiples of `align` bytes. Each piece is in the nearest
-// cache when it is looked at for the second time.
+// Looks at the words of [lo, hi) that start at multiples of `align` bytes. Each piece is in the
+// nearest cache when it is looked at for the second time.
 static void words_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi, unsigned align)
 {
     m->scanned += hi - lo;
@@ -147,8 +148,8 @@ static void range_scan(void *arg, uintptr_t lo, uintptr_t hi)
     words_scan(arg, lo, hi, sv_options.align);
 }
 
-// One piece of a large object. Pages that were never touched are left out; a pointer that stands across
-// the piece's end is looked at with the words around that border.
+// One piece of a large object. Pages that were never touched are left out; a pointer that stands
+// across the piece's end is looked at with the words around that border.
 static void large_scan(struct sv_marker *m, uintptr_t at, uintptr_t start, size_t size)
 {
     uintptr_t end = start + size;

@@ -41,8 +41,8 @@ bool sv_mark_find(uintptr_t word, struct sv_mark_place *place);
 
 void sv_mark_begin(struct sv_marker *m, const struct sv_pages *pages);
 
-// Marks what the words of [lo, hi) point to; lo is rounded up to 8. In code, a word may start at any
-// byte: pointers are operands of instructions.
+// Marks what the words of [lo, hi) point to; lo is rounded up to 8. In code, a word may start at
+// any byte: pointers are operands of instructions.
 void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool code);
 
 // Marks the object that holds this address, if any.

@@ -1,16 +1,17 @@
 // The collector's own memory: jemalloc behind a lock, and the list of mappings it lives in.
 //
 // jemalloc is the members of its static library joined into one object, build/meta.o, whose symbols
-// are local but for a few that the Makefile renames to meta_*. What it would ask of libc with an effect
-// on the program, or that the program could influence, is renamed to meta_* as well and answered here:
-// its mappings (to list them), its settings (no environment, no /etc/malloc.conf), its handlers for
-// fork, exit and the end of a thread (to put them behind the lock), threads (there are none), and what
-// only its profiler and its background threads call (never called; libm and libgcc_s stay out).
+// are local but for a few that the Makefile renames to meta_*. What it would ask of libc with an
+// effect on the program, or that the program could influence, is renamed to meta_* as well and
+// answered here: its mappings (to list them), its settings (no environment, no /etc/malloc.conf),
+// its handlers for fork, exit and the end of a thread (to put them behind the lock), threads (there
+// are none), and what only its profiler and its background threads call (never called; libm and
+// libgcc_s stay out).
 //
 // Invariants: jemalloc runs with the lock held only, from its first instruction (its constructor is
-// cut off) to a thread's destructor; and the table covers every byte that jemalloc holds, so that none
-// of them is taken for a root, and no byte that it gave back, which the program may get next. errno is
-// the program's and is put back.
+// cut off) to a thread's destructor; and the table covers every byte that jemalloc holds, so that
+// none of them is taken for a root, and no byte that it gave back, which the program may get next.
+// errno is the program's and is put back.
 #include "metadata.h"
 
 #include <errno.h>
@@ -42,7 +43,8 @@ void meta_sdallocx(void *p, size_t bytes, int flags);
 void meta_postfork_child(void);
 
 // One arena, for one lock stands around everything; nothing kept in caches of threads, which would
-// have to be emptied when they end; freed pages go back to the kernel at once, their addresses stay.
+// have to be emptied when they end; freed pages go back to the kernel at once, their addresses
+// stay.
 extern const char *meta_conf;
 const char *meta_conf = "narenas:1,tcache:false,background_thread:false,dirty_decay_ms:0,"
                         "muzzy_decay_ms:0,thp:never,retain:true,oversize_threshold:0";

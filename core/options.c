@@ -1,5 +1,5 @@
-// Parsing SALVAGE. The text is walked in place; a bad item is named on stderr in one line and skipped,
-// because a program must not fail for an option's sake.
+// Parsing SALVAGE. The text is walked in place; a bad item is named on stderr in one line and
+// skipped, because a program must not fail for an option's sake.
 #include "options.h"
 
 #include <string.h>

@@ -27,8 +27,8 @@ struct sv_options {
 
 extern struct sv_options sv_options;
 
-// Parses text in the form above over the defaults; a bad item costs one line on stderr and leaves its
-// default. NULL and "" are the defaults.
+// Parses text in the form above over the defaults; a bad item costs one line on stderr and leaves
+// its default. NULL and "" are the defaults.
 void sv_options_parse(const char *text);
 
 #endif

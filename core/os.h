@@ -1,5 +1,6 @@
 // The core's system calls, all of them. Nothing here touches errno, allocates, or is a cancellation
-// point; everything may be called from signal handlers and with the world stopped. Failures are -errno.
+// point; everything may be called from signal handlers and with the world stopped. Failures are
+// -errno.
 #ifndef SV_OS_H
 #define SV_OS_H
 
@@ -14,7 +15,7 @@ void *sv_os_reserve(uintptr_t hint, size_t bytes, bool exact);
 int sv_os_commit(void *p, size_t bytes);      // reserved space becomes readable and writable
 void *sv_os_map(size_t bytes);                // zeroed memory, or NULL
 void sv_os_unmap(void *p, size_t bytes);
-int sv_os_release(void *p, size_t bytes);     // the pages go back to the kernel; they read as zeroes
+int sv_os_release(void *p, size_t bytes);     // the pages go back to the kernel and read as zeroes
 int sv_os_renew(void *p, size_t bytes);       // maps fresh zeroed memory over whatever is there
 int sv_os_move(void *from, void *to, size_t bytes); // page tables only; `from` then reads as zeroes
 void sv_os_name(void *p, size_t bytes, const char *name); // for /proc/self/maps, where it can

@@ -18,9 +18,9 @@ struct sv_pacer_cycle { // what the cycle that just ended found
     uint64_t roots;       // bytes of roots scanned: stacks and everything else
 };
 
-// The bytes of live heap at which the next cycle starts, UINT64_MAX: never. Updates the stretch: a cycle
-// that gave back next to nothing shows a program that frees its memory; the next ones wait for more
-// growth, up to a heap of four times what is live; the first that does reclaim ends that.
+// The bytes of live heap at which the next cycle starts, UINT64_MAX: never. Updates the stretch: a
+// cycle that gave back next to nothing shows a program that frees its memory; the next ones wait
+// for more growth, up to a heap of four times what is live; the first that does reclaim ends that.
 uint64_t sv_pacer_next(struct sv_pacer *pacer, const struct sv_pacer_cycle *cycle);
 
 #endif

@@ -1,5 +1,5 @@
-// Writing the page map. The entry of a span's first page goes in last, so that whoever finds an entry
-// at all finds the span's record behind it complete. Caller owns the pages.
+// Writing the page map. The entry of a span's first page goes in last, so that whoever finds an
+// entry at all finds the span's record behind it complete. Caller owns the pages.
 #include "pagemap.h"
 
 void sv_pagemap_set(uint32_t first, uint32_t npages, unsigned code)

@@ -1,5 +1,5 @@
-// The page map: from an address to the span that holds it. One 32-bit word a page, written when a span
-// is made (last, with release) and cleared when its pages go back; read by anyone.
+// The page map: from an address to the span that holds it. One 32-bit word a page, written when a
+// span is made (last, with release) and cleared when its pages go back; read by anyone.
 #ifndef SV_PAGEMAP_H
 #define SV_PAGEMAP_H
 
@@ -7,7 +7,8 @@
 #include "heap.h"
 #include "sizeclass.h"
 
-// The page of an address; at least sv_heap.npages when it isn't in the region (below it wraps around).
+// The page of an address; at least sv_heap.npages when it isn't in the region (below it wraps
+// around).
 static inline uint64_t sv_page_of(uintptr_t addr)
 {
     return (addr >> SV_PAGE_SHIFT) - sv_heap.base_page;

@@ -1,15 +1,15 @@
 // The region and its tables.
 //
 // One reservation (no access, no memory) of 1 TiB at a random address whose upper half looks like
-// nothing else that stands in a program's words: the top byte is no printable character and far from
-// where the kernel puts mappings (0x7f, 0x55), so "could this be a pointer" is one subtraction and one
-// comparison, and integers, text and floating-point numbers hardly ever pass it. The tables (page map,
-// span records, dense bits, page allocator) are reserved apart, in address order with nothing of the
-// program between them. Both become accessible in steps as the heap grows: a program that locks all
-// its memory (mlockall) must not have the kernel populate tables for a terabyte.
+// nothing else that stands in a program's words: the top byte is no printable character and far
+// from where the kernel puts mappings (0x7f, 0x55), so "could this be a pointer" is one subtraction
+// and one comparison, and integers, text and floating-point numbers hardly ever pass it. The tables
+// (page map, span records, dense bits, page allocator) are reserved apart, in address order with
+// nothing of the program between them. Both become accessible in steps as the heap grows: a program
+// that locks all its memory (mlockall) must not have the kernel populate tables for a terabyte.
 //
-// Under RLIMIT_AS, or where the kernel refuses, the region is smaller. It never moves and never grows
-// past its reservation.
+// Under RLIMIT_AS, or where the kernel refuses, the region is smaller. It never moves and never
+// grows past its reservation.
 #include "region.h"
 
 #include "heap.h"
@@ -33,8 +33,8 @@ static size_t table_round(size_t bytes)
     return (bytes + HARDWARE_PAGE - 1) & ~(size_t)(HARDWARE_PAGE - 1);
 }
 
-// A region's worth of address space at a random place: high byte 0x10 to 0x1f (no character, no small
-// integer, and a double of 1e-236 or thereabouts), steps of REGION_ALIGN below it.
+// A region's worth of address space at a random place: high byte 0x10 to 0x1f (no character, no
+// small integer, and a double of 1e-236 or thereabouts), steps of REGION_ALIGN below it.
 static uintptr_t region_place(uint32_t pages)
 {
     size_t bytes = (size_t)pages << SV_PAGE_SHIFT;

@@ -1,11 +1,12 @@
-// The region: the one stretch of address space that all objects lie in, and the tables indexed by its
-// pages. Reserved once, backed step by step as the heap grows.
+// The region: the one stretch of address space that all objects lie in, and the tables indexed by
+// its pages. Reserved once, backed step by step as the heap grows.
 #ifndef SV_REGION_H
 #define SV_REGION_H
 
 #include "core.h"
 
-// Reserves region and tables and fills in sv_heap's constants; false when there is no address space.
+// Reserves region and tables and fills in sv_heap's constants; false when there is no address
+// space.
 bool sv_region_reserve(void);
 
 // Makes pages before `pages` (rounded up to a step) usable; heap lock held. False: no memory.

@@ -1,17 +1,18 @@
-// The set of roots of one cycle: everything that the scanners offer, less what is the collector's own or
-// dead, plus the stacks and what the program named.
+// The set of roots of one cycle: everything that the scanners offer, less what is the collector's
+// own or dead, plus the stacks and what the program named.
 //
-// A stack is scanned by itself, from the stack pointer (less the red zone) to its end: below the stack
-// pointer it is dead. So a thread's stack, where its bounds are known, is taken out of the general roots. Three cases keep a whole stack alive
-// instead: bounds that nobody told us, memory that the program gave for the stack (it may use the rest
-// of it), and a stack pointer that lies elsewhere (a coroutine's stack, an alternate signal stack): then
-// the place it points into, mapping or heap object, counts as a stack too.
+// A stack is scanned by itself, from the stack pointer (less the red zone) to its end: below the
+// stack pointer it is dead. So a thread's stack, where its bounds are known, is taken out of the
+// general roots. Three cases keep a whole stack alive instead: bounds that nobody told us, memory
+// that the program gave for the stack (it may use the rest of it), and a stack pointer that lies
+// elsewhere (a coroutine's stack, an alternate signal stack): then the place it points into,
+// mapping or heap object, counts as a stack too.
 //
-// glibc caches the stacks of ended threads with their thread blocks. The frames are dead, and so is the
-// static TLS above them, which the next thread on that stack gets fresh; but the thread block on top stays
-// a root: it alone holds that next thread's DTV. A cached
-// stack is believed to be one only while its mapping is there, its thread block still names itself, and
-// no thread's stack pointer lies in it; in doubt it is memory like any other.
+// glibc caches the stacks of ended threads with their thread blocks. The frames are dead, and so is
+// the static TLS above them, which the next thread on that stack gets fresh; but the thread block
+// on top stays a root: it alone holds that next thread's DTV. A cached
+// stack is believed to be one only while its mapping is there, its thread block still names itself,
+// and no thread's stack pointer lies in it; in doubt it is memory like any other.
 #include "rootset.h"
 
 #include "arch.h"
@@ -69,7 +70,7 @@ const struct sv_pages *sv_rootset_pages(void)
     return &set.pages;
 }
 
-// ---- stacks -----------------------------------------------------------------------------------------
+// ---- stacks -------------------------------------------------------------------------------------
 
 struct stack {
     uintptr_t live; // lowest live address
@@ -124,7 +125,7 @@ static bool stack_cached(const struct sv_thread *gone)
     return true;
 }
 
-// ---- what is left out -------------------------------------------------------------------------------
+// ---- what is left out ---------------------------------------------------------------------------
 
 static void exclude_add(void *arg, uintptr_t lo, uintptr_t hi)
 {
@@ -180,8 +181,8 @@ static bool exclude_make(uintptr_t sp)
     sv_region_each(exclude_add, NULL);
     sv_metadata_each(exclude_add, NULL);
     exclude_add(NULL, (uintptr_t)set.maps.v, (uintptr_t)(set.maps.v + set.maps.cap));
-    // The collector's own frames, on a stack whose bounds nobody told: they change under its eyes. What
-    // it calls from here on reaches a little lower.
+    // The collector's own frames, on a stack whose bounds nobody told: they change under its eyes.
+    // What it calls from here on reaches a little lower.
     exclude_add(NULL, (uintptr_t)__builtin_frame_address(0) - FRAMES_BELOW, sp);
     struct sv_thread *next;
     for (struct sv_thread *t = sv_world_threads(); t; t = next) {
@@ -201,7 +202,7 @@ static bool exclude_make(uintptr_t sp)
     return true;
 }
 
-// ---- the face ---------------------------------------------------------------------------------------
+// ---- the face -----------------------------------------------------------------------------------
 
 const char *sv_rootset_begin(int procfd, uintptr_t sp)
 {
@@ -214,7 +215,8 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
     set.altstack = sv_os_altstack();
     if (sv_maps_read(&set.maps, procfd) != 0)
         return "can't read /proc/self/maps";
-    sv_pages_open(&set.pages, procfd); // without them more is read, or sv_roots_each says what can't be
+    // Without them more is read, or sv_roots_each says what can't be.
+    sv_pages_open(&set.pages, procfd);
     return exclude_make(sp) ? NULL : "no memory for the collector";
 }
 

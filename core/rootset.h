@@ -12,8 +12,8 @@ struct sv_rootset_visitor {
     uint64_t others;
 };
 
-// Reads the mappings and works out what is dead or ours. World stopped, all locks held by the caller,
-// whose own stack counts from `sp` up. NULL, or why roots can't be had (a constant string).
+// Reads the mappings and works out what is dead or ours. World stopped, all locks held by the
+// caller, whose own stack counts from `sp` up. NULL, or why roots can't be had (a constant string).
 const char *sv_rootset_begin(int procfd, uintptr_t sp);
 const struct sv_pages *sv_rootset_pages(void);
 

@@ -1,8 +1,9 @@
-// The scavenger. Free pages that still hold memory are kept up to a share of what is in use, because
-// giving a page back and faulting it in again costs some microseconds. What lies above that share goes
-// back only when it has lain there for a whole window: the low-water mark of dirty free pages since the
-// last look is what the program did without, so a loop that frees and takes the same megabytes keeps
-// them, and a peak that is over is released. Highest addresses first; the allocator fills from below.
+// The scavenger. Free pages that still hold memory are kept up to a share of what is in use,
+// because giving a page back and faulting it in again costs some microseconds. What lies above that
+// share goes back only when it has lain there for a whole window: the low-water mark of dirty free
+// pages since the last look is what the program did without, so a loop that frees and takes the
+// same megabytes keeps them, and a peak that is over is released. Highest addresses first; the
+// allocator fills from below.
 //
 // A run is taken out of the allocator while the kernel works on it: no system call under the lock.
 #include "scavenge.h"

@@ -4,8 +4,8 @@
 
 #include "core.h"
 
-// Called after pages came back, with no lock but perhaps a central's held. Cheap when there is nothing
-// to do.
+// Called after pages came back, with no lock but perhaps a central's held. Cheap when there is
+// nothing to do.
 void sv_scavenge_poll(void);
 
 // Everything that is free goes back now; bytes released. For malloc_trim and memory limits.

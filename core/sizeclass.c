@@ -1,7 +1,7 @@
-// Size classes: Go's rule (at most 12.5 % of a span lost at its tail, sizes spaced by the power of two
-// they lie in) without the two classes that are no multiple of 16, because C's malloc promises that
-// alignment. The numbers are the rule's result, written out; test/unit/sizeclass.c derives them again
-// and tries every offset of every span against plain division.
+// Size classes: Go's rule (at most 12.5 % of a span lost at its tail, sizes spaced by the power of
+// two they lie in) without the two classes that are no multiple of 16, because C's malloc promises
+// that alignment. The numbers are the rule's result, written out; test/unit/sizeclass.c derives
+// them again and tries every offset of every span against plain division.
 #include "sizeclass.h"
 
 // clang-format off

@@ -1,6 +1,7 @@
 // Spans. A record is written whole before the page map names it, and the page map forgets it before
-// its pages go back, so a pointer out of thin air finds either nothing or a complete record. Bits are
-// cleared when a span is made, not when it goes: a freed record may lie in memory nobody touches.
+// its pages go back, so a pointer out of thin air finds either nothing or a complete record. Bits
+// are cleared when a span is made, not when it goes: a freed record may lie in memory nobody
+// touches.
 #include "span.h"
 
 #include "pagemap.h"

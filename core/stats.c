@@ -1,7 +1,7 @@
-// Statistics. Totals are kept by the cycle, under its lock; readers take them as they are. With gctrace
-// each cycle writes a line in Go's fields (runtime/extern.go), so that what reads Go's reads ours: the
-// first of the three clock times is the stop that prepares (none under barrier=stw), the second the
-// concurrent mark (likewise), the third the stop that ends the mark.
+// Statistics. Totals are kept by the cycle, under its lock; readers take them as they are. With
+// gctrace each cycle writes a line in Go's fields (runtime/extern.go), so that what reads Go's
+// reads ours: the first of the three clock times is the stop that prepares (none under
+// barrier=stw), the second the concurrent mark (likewise), the third the stop that ends the mark.
 #include "stats.h"
 
 #include "barrier.h"

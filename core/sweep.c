@@ -1,7 +1,8 @@
-// Sweep. `alloc &= mark`, never `alloc = mark`: a slot that the program freed after it was marked would
-// come back to life. Marks are cleared as they are used, so a swept heap has none: the next mark starts
-// from nothing without another pass. `live` was set to what is marked when the cycle flipped. Small spans are swept lazily, when their code needs slots
-// (central.c) and by whoever has time; large objects at once, they are few and heavy.
+// Sweep. `alloc &= mark`, never `alloc = mark`: a slot that the program freed after it was marked
+// would come back to life. Marks are cleared as they are used, so a swept heap has none: the next
+// mark starts from nothing without another pass. `live` was set to what is marked when the cycle
+// flipped. Small spans are swept lazily, when their code needs slots (central.c) and by whoever has
+// time; large objects at once, they are few and heavy.
 #include "sweep.h"
 
 #include <string.h>
@@ -19,7 +20,8 @@ static void slots_clobber(struct sv_span *span, unsigned w, uint64_t dead)
     size_t size = sv_span_slot_size(span);
     uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
     for (; dead; dead &= dead - 1)
-        memset((void *)(base + (w * 64 + (unsigned)__builtin_ctzll(dead)) * size), SV_CLOBBER, size);
+        memset((void *)(base + (w * 64 + (unsigned)__builtin_ctzll(dead)) * size), SV_CLOBBER,
+               size);
 }
 
 unsigned sv_sweep_span(struct sv_span *span)

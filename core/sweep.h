@@ -11,7 +11,8 @@ unsigned sv_sweep_span(struct sv_span *span);
 // Large objects that the last mark didn't reach, all of them; returns bytes. No lock held.
 size_t sv_sweep_large(void);
 
-// Everything that is left to sweep; returns bytes. No lock held. Before a cycle, and after a forced one.
+// Everything that is left to sweep; returns bytes. No lock held. Before a cycle, and after a forced
+// one.
 size_t sv_sweep_finish(void);
 
 #endif

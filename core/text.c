@@ -1,5 +1,5 @@
-// Text without stdio: a formatter of eight conversions into a caller's buffer, one write a line. Usable
-// anywhere, the world stopped included; never allocates, never touches errno.
+// Text without stdio: a formatter of eight conversions into a caller's buffer, one write a line.
+// Usable anywhere, the world stopped included; never allocates, never touches errno.
 #include "text.h"
 
 #include <stdlib.h>
@@ -59,11 +59,11 @@ void sv_text_putv(struct sv_text *t, const char *format, va_list args)
         case 'U':
             text_number(t, va_arg(args, uint64_t), 10);
             break;
-        case 'z':
-            text_number(t, va_arg(args, size_t), 10);
-            break;
         case 'x':
             text_number(t, va_arg(args, uint64_t), 16);
+            break;
+        case 'z':
+            text_number(t, va_arg(args, size_t), 10);
             break;
         case 'p':
             text_string(t, "0x");

@@ -1,4 +1,5 @@
-// Lines of text for people, made without stdio: it would allocate, and it may be what was interrupted.
+// Lines of text for people, made without stdio: it would allocate, and it may be what was
+// interrupted.
 #ifndef SV_TEXT_H
 #define SV_TEXT_H
 
@@ -17,8 +18,8 @@ static inline struct sv_text sv_text_start(char *buffer, size_t bytes)
     return (struct sv_text){buffer, buffer + bytes, buffer};
 }
 
-// %s string, %c char, %d int, %u unsigned, %U uint64_t, %z size_t, %p pointer (0x...), %x uint64_t in
-// hexadecimal without 0x, %% itself. Nothing else.
+// %s string, %c char, %d int, %u unsigned, %U uint64_t, %z size_t, %p pointer (0x...), %x uint64_t
+// in hexadecimal without 0x, %% itself. Nothing else.
 void sv_text_put(struct sv_text *t, const char *format, ...);
 void sv_text_putv(struct sv_text *t, const char *format, va_list args);
 

@@ -1,5 +1,5 @@
-// The marker's queue. Its memory is metadata; when that is short the queue fails, and the cycle that
-// needed it is given up: an object that isn't scanned could cost one that is still in use.
+// The marker's queue. Its memory is metadata; when that is short the queue fails, and the cycle
+// that needed it is given up: an object that isn't scanned could cost one that is still in use.
 #include "work.h"
 
 #include "metadata.h"

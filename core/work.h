@@ -1,4 +1,5 @@
-// The marker's queue: objects found reachable whose words haven't been looked at. A stack in chunks.
+// The marker's queue: objects found reachable whose words haven't been looked at. A stack in
+// chunks.
 #ifndef SV_WORK_H
 #define SV_WORK_H
 

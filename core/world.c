@@ -1,13 +1,15 @@
 // The world. Threads register on their first allocation; the others (made by clone(2), or never
-// allocating) are found in /proc/self/task at each stop. A stop signals every thread that isn't stopped
-// yet and lists the tasks again, until a listing shows nobody new: threads that are stopped make no more.
+// allocating) are found in /proc/self/task at each stop. A stop signals every thread that isn't
+// stopped yet and lists the tasks again, until a listing shows nobody new: threads that are stopped
+// make no more.
 //
-// The stop word is odd while the world is stopped or stopping, and counts up at each change. A handler
-// answers by storing the word's value in its record and sleeps until the word changes. A signal that
-// arrives late, after the stop it was sent for was given up, finds an even word and returns.
+// The stop word is odd while the world is stopped or stopping, and counts up at each change. A
+// handler answers by storing the word's value in its record and sleeps until the word changes. A
+// signal that arrives late, after the stop it was sent for was given up, finds an even word and
+// returns.
 //
-// The handler uses no libc function, no TLS but one pointer that it verifies by the thread's id (a thread
-// made by clone(2) may share another's TLS), takes no lock, and leaves errno alone.
+// The handler uses no libc function, no TLS but one pointer that it verifies by the thread's id (a
+// thread made by clone(2) may share another's TLS), takes no lock, and leaves errno alone.
 //
 // Who can't be stopped: a thread that blocks even our signal by raw system calls, one in an
 // uninterruptible wait (a vfork parent), one that a debugger holds. Then the stop is given up.
@@ -81,7 +83,7 @@ void sv_world_forget(struct sv_thread *thread)
     sv_metadata_free_held(thread, sizeof *thread);
 }
 
-// ---- the handler ------------------------------------------------------------------------------------
+// ---- the handler --------------------------------------------------------------------------------
 
 static void stop_handler(int sig, siginfo_t *info, void *context)
 {
@@ -103,7 +105,8 @@ static void stop_handler(int sig, siginfo_t *info, void *context)
     size_t alt_size = uc->uc_stack.ss_size;
     bool on_alt = alt && me->frame - alt < alt_size && me->sp - alt >= alt_size;
     me->frame_end = on_alt ? alt + alt_size : 0;
-    // release pairs with the stopper's acquire: what this thread wrote, its record included, is visible
+    // release pairs with the stopper's acquire: what this thread wrote, its record included, is
+    // visible
     atomic_store_explicit(&me->epoch, epoch, memory_order_release);
     atomic_fetch_add_explicit(&world.answered, 1, memory_order_release);
     sv_os_futex_wake(&world.answered, 1);
@@ -119,7 +122,7 @@ bool sv_world_init(void)
     return sv_os_signal_set(SV_STOP_SIGNAL, stop_handler) == 0;
 }
 
-// ---- registration -----------------------------------------------------------------------------------
+// ---- registration -------------------------------------------------------------------------------
 
 __attribute__((noinline)) static struct sv_thread *thread_register(void)
 {
@@ -182,7 +185,7 @@ void sv_world_fork_child(void)
         world_me->tid = sv_os_gettid();
 }
 
-// ---- stopping ---------------------------------------------------------------------------------------
+// ---- stopping -----------------------------------------------------------------------------------
 
 // The letter of a task's state in /proc/self/task/TID/stat, 0 when it has ended.
 static char task_state(int procfd, int tid)
@@ -204,15 +207,16 @@ static char task_state(int procfd, int tid)
         return 0;
     long got = sv_os_read(fd, text, sizeof text - 1);
     sv_os_close(fd);
-    long paren = 0; // the name stands in parentheses and may hold anything; the state follows the last
+    // The name stands in parentheses and may hold anything; the state follows the last.
+    long paren = 0;
     for (long i = 0; i < got; i++)
         if (text[i] == ')')
             paren = i;
     return paren && paren + 2 < got ? text[paren + 2] : 0;
 }
 
-// Lists the tasks: marks records as seen, makes records for new ones, signals who was not asked in this
-// stop yet. Returns how many were asked now, or -1.
+// Lists the tasks: marks records as seen, makes records for new ones, signals who was not asked in
+// this stop yet. Returns how many were asked now, or -1.
 static int tasks_ask(int dirfd, uint32_t epoch, int self)
 {
     char buffer[4096] __attribute__((aligned(8)));

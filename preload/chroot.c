@@ -1,4 +1,5 @@
-// chroot: the collector reads /proc, which is out of reach afterwards; it gets a chance to open it before.
+// chroot: the collector reads /proc, which is out of reach afterwards; it gets a chance to open it
+// before.
 #include <unistd.h>
 
 #include "cycle.h"

@@ -1,5 +1,5 @@
-// dlopen on x86-64: clears RTLD_DEEPBIND and jumps, so that the real function sees our caller's return
-// address as its own. dl.c says why. The arguments are in rdi and esi.
+// dlopen on x86-64: clears RTLD_DEEPBIND and jumps, so that the real function sees our caller's
+// return address as its own. dl.c says why. The arguments are in rdi and esi.
 #define DEEPBIND 8 /* RTLD_DEEPBIND of <dlfcn.h> */
 
     .text

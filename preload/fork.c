@@ -1,10 +1,12 @@
-// fork. The child has one thread and a copy of every lock; so the forking thread owns all of ours when
-// it happens. glibc's list of streams comes first: a thread inside stdio may hold it, or a stream, while
-// it waits for one of our locks, and fork itself takes the list after the prepare handlers; taken here,
-// first, the order is the same for everybody. In the child glibc has already reset the list's lock.
+// fork. The child has one thread and a copy of every lock; so the forking thread owns all of ours
+// when it happens. glibc's list of streams comes first: a thread inside stdio may hold it, or a
+// stream, while it waits for one of our locks, and fork itself takes the list after the prepare
+// handlers; taken here, first, the order is the same for everybody. In the child glibc has already
+// reset the list's lock.
 //
-// Handlers registered first are run last before the fork and first after it: the program's own handlers
-// may allocate. vfork and posix_spawn run no handlers and copy nothing; nothing is to be done for them.
+// Handlers registered first are run last before the fork and first after it: the program's own
+// handlers may allocate. vfork and posix_spawn run no handlers and copy nothing; nothing is to be
+// done for them.
 #include "fork.h"
 
 #include <pthread.h>

@@ -1,6 +1,7 @@
-// Initialisation. The first call of malloc does it, whoever makes it, long before main as a rule; there is
-// no constructor, so a program that never allocates pays for nothing. Nothing here allocates from the program's heap, uses stdio,
-// or needs a constructor of libc's to have run: the environment is found where the kernel put it.
+// Initialisation. The first call of malloc does it, whoever makes it, long before main as a rule;
+// there is no constructor, so a program that never allocates pays for nothing. Nothing here
+// allocates from the program's heap, uses stdio, or needs a constructor of libc's to have run: the
+// environment is found where the kernel put it.
 #include "init.h"
 
 #include <elf.h>

@@ -1,10 +1,11 @@
-// malloc, free and their family, as the program sees them: glibc's answers in every corner (zero sizes,
-// odd alignments, overflow, errno), over the heap of core. The fast paths are inlined from cache.h; what
-// they decline goes to the noinline half below. free() never changes errno; malloc only when it fails.
+// malloc, free and their family, as the program sees them: glibc's answers in every corner (zero
+// sizes, odd alignments, overflow, errno), over the heap of core. The fast paths are inlined from
+// cache.h; what they decline goes to the noinline half below. free() never changes errno; malloc
+// only when it fails.
 //
-// A pointer that isn't ours is looked at before anything else happens: what glibc's own allocator or the
-// dynamic linker handed out (before we were loaded, or in another namespace) is left alone and counted;
-// anything else is the program's mistake, and is named in one line before abort().
+// A pointer that isn't ours is looked at before anything else happens: what glibc's own allocator
+// or the dynamic linker handed out (before we were loaded, or in another namespace) is left alone
+// and counted; anything else is the program's mistake, and is named in one line before abort().
 #include "malloc.h"
 
 #include <errno.h>
@@ -28,7 +29,7 @@ static void *no_memory(void)
     return NULL;
 }
 
-// ---- malloc -------------------------------------------------------------------------------------------
+// ---- malloc -------------------------------------------------------------------------------------
 
 __attribute__((noinline)) static void *malloc_slow(size_t size)
 {
@@ -66,7 +67,7 @@ void *sv_calloc(size_t n, size_t size)
     return sv_likely(p != NULL) ? memset(p, 0, bytes) : calloc_slow(bytes);
 }
 
-// ---- free ---------------------------------------------------------------------------------------------
+// ---- free ---------------------------------------------------------------------------------------
 
 // What to do about a pointer that the heap didn't take: returns only when it is to be left alone.
 static void refused(const char *function, const void *p, enum sv_verdict verdict)
@@ -117,7 +118,7 @@ void sv_free(void *p)
     free_slow(p);
 }
 
-// ---- realloc ------------------------------------------------------------------------------------------
+// ---- realloc ------------------------------------------------------------------------------------
 
 __attribute__((noinline)) static void *realloc_foreign(void *p, size_t size)
 {
@@ -147,7 +148,7 @@ void *sv_realloc(void *p, size_t size)
     return to ? to : no_memory();
 }
 
-// ---- alignment ----------------------------------------------------------------------------------------
+// ---- alignment ----------------------------------------------------------------------------------
 
 void *sv_memalign(size_t align, size_t size)
 {
@@ -163,7 +164,7 @@ void *sv_memalign(size_t align, size_t size)
     return p ? p : no_memory();
 }
 
-// ---- the exported names -------------------------------------------------------------------------------
+// ---- the exported names -------------------------------------------------------------------------
 
 SV_EXPORT int posix_memalign(void **out, size_t align, size_t size)
 {

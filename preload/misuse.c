@@ -1,5 +1,5 @@
-// Reports of misuse. The line is written first and in one piece; the stack after it is a help that may
-// fail (unwinding can load a library and allocate), and must not be able to hide the line.
+// Reports of misuse. The line is written first and in one piece; the stack after it is a help that
+// may fail (unwinding can load a library and allocate), and must not be able to hide the line.
 #include "misuse.h"
 
 #include <execinfo.h>

@@ -135,11 +135,12 @@ __attribute__((noreturn, cold)) static void new_throw(void)
 }
 
 typedef void (*new_handler_fn)(void);
+typedef new_handler_fn new_handler_get_fn(void);
 
 static new_handler_fn new_handler_find(void)
 {
-    new_handler_fn (*get)(void) =
-        (new_handler_fn(*)(void))dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv");
+    new_handler_get_fn *get =
+        (new_handler_get_fn *)dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv");
     return get != NULL ? get() : NULL;
 }
 

@@ -1,10 +1,10 @@
 // pthread_create, wrapped so that a new thread tells the world where its stack is before it runs
-// anything of the program's; and the end of threads, by a key's destructor. Threads that come another
-// way (glibc's own helpers, clone) are found by the collector when it stops the world.
+// anything of the program's; and the end of threads, by a key's destructor. Threads that come
+// another way (glibc's own helpers, clone) are found by the collector when it stops the world.
 //
-// The destructor runs among the program's own, in no useful order, and they may still allocate; so it
-// asks to be called again until glibc's last but one round, and only then gives the cache back. What
-// comes even later (glibc's thread-local clean-up) goes straight to the central lists.
+// The destructor runs among the program's own, in no useful order, and they may still allocate; so
+// it asks to be called again until glibc's last but one round, and only then gives the cache back.
+// What comes even later (glibc's thread-local clean-up) goes straight to the central lists.
 #include "thread.h"
 
 #include <errno.h>

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# `make demo`: jq 1.6, unmodified, on an input on which it loses about a hundred bytes a line for ever;
-# once on glibc's malloc, once under Salvage. LINES_N sets the number of lines (2,000,000).
+# `make demo`: jq 1.6, unmodified, on an input on which it loses about a hundred bytes a line for
+# ever; once on glibc's malloc, once under Salvage. LINES_N sets the number of lines (2,000,000).
 set -eu
 cd "$(dirname "$0")/.."
 lib=$PWD/${BUILD:-build}/libsalvage.so
@@ -33,7 +33,8 @@ log=$(grep -lE '^gc [0-9]' "$work"/log.* | head -n 1)
 cycles=$(grep -cE '^gc [0-9]+ @' "$log")
 reclaimed=$(sed -n 's/.* ms cpu, \([0-9]*\)->[0-9]*->\([0-9]*\) MB.*/\1 \2/p' "$log" |
     awk '{ sum += $1 - $2 } END { print sum + 0 }')
-echo "Salvage took back about $reclaimed MB of what jq lost, in $cycles collections. The last one said:"
+echo "Salvage took back about $reclaimed MB of what jq lost, in $cycles collections." \
+    "The last one said:"
 tail -n 1 "$log" | sed 's/^/    /'
 echo
 if cmp -s "$work/glibc.sum" "$work/salvage.sum"; then

@@ -303,7 +303,7 @@ static void print_start(void)
     dprintf(STDOUT_FILENO, "\nalarm %u umask %o dumpable %d\n", alarm(0), umask(0),
             prctl(PR_GET_DUMPABLE));
     for (char **e = environ; *e; e++)
-        if (strncmp(*e, "LD_PRELOAD=", 11) && strncmp(*e, "SALVAGE=", 8))
+        if (strncmp(*e, "LD_PRELOAD=", 11) != 0 && strncmp(*e, "SALVAGE=", 8) != 0)
             dprintf(STDOUT_FILENO, "%s\n", *e);
 }
 
@@ -317,7 +317,7 @@ static char **environment(const char *preload, const char *options)
     if (options)
         snprintf(b, sizeof b, "SALVAGE=%s", options), v[n++] = b;
     for (char **e = environ; *e && n < 999; e++)
-        if (strncmp(*e, "LD_PRELOAD=", 11) && strncmp(*e, "SALVAGE=", 8))
+        if (strncmp(*e, "LD_PRELOAD=", 11) != 0 && strncmp(*e, "SALVAGE=", 8) != 0)
             v[n++] = *e;
     v[n] = NULL;
     return v;

@@ -56,8 +56,8 @@ static void place_thread_hold(int n)
     parked_start(place_thread, NULL);
 }
 
-// The block of an ended thread stays in the DTV of its cached stack, where it is reachable and will be
-// freed by glibc, until another thread takes that stack.
+// The block of an ended thread stays in the DTV of its cached stack, where it is reachable and will
+// be freed by glibc, until another thread takes that stack.
 static void *plain_thread(void *arg)
 {
     return arg;

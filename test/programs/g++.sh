@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # g++: templates of the standard library at -O2, the assembly compared; the program made, with
-# containers, exceptions, threads and futures, runs under the library too; diagnostics of a faulty file.
+# containers, exceptions, threads and futures, runs under the library too; diagnostics of a faulty
+# file.
 . "$(dirname "$0")/lib.sh"
 need=(g++)
 opts=stress=64,checkmark=1,clobber=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# python3's own tests of json, re, threading and subprocess. (Debian's package of them leaves those of
-# sqlite3 out; python.sh goes through that module instead.)
+# python3's own tests of json, re, threading and subprocess. (Debian's package of them leaves those
+# of sqlite3 out; python.sh goes through that module instead.)
 . "$(dirname "$0")/lib.sh"
 need=(python3 libpython3.11-testsuite)
 opts=stress=64,checkmark=1,clobber=1

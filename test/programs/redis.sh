@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # redis-server under redis-benchmark, then a fixed script of commands: every type, Lua, expiry,
-# transactions, a background save by fork, an append-only rewrite, a restart from disk, and the digest
-# of the whole data set.
+# transactions, a background save by fork, an append-only rewrite, a restart from disk, and the
+# digest of the whole data set.
 . "$(dirname "$0")/lib.sh"
 need=(redis-server redis-tools perl)
 opts=stress=32,checkmark=1,clobber=1

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# vim in ex mode: many buffers, substitutions, undo, lists and dictionaries with cycles, syntax, sort,
-# a filter through a shell.
+# vim in ex mode: many buffers, substitutions, undo, lists and dictionaries with cycles, syntax,
+# sort, a filter through a shell.
 . "$(dirname "$0")/lib.sh"
 need=(vim)
 opts=stress=32,checkmark=1,clobber=1

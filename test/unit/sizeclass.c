@@ -35,6 +35,7 @@ static unsigned classes_derive(struct derived *out)
         if (power_of_two(size))
             step = size >= 2048 ? 256 : size >= 128 ? size / 8 : size >= 32 ? 16 : 8;
         uint32_t pages = pages_choose(size), slots = pages * PAGE / size;
+        // cppcheck-suppress uninitvar ; n > 0: it is set
         if (n > 0 && out[n - 1].pages == pages && pages * PAGE / out[n - 1].size == slots)
             n--;
         cr_assert(n < DERIVED_MAX);

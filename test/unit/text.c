@@ -81,7 +81,7 @@ Test(text, edges)
     }
     EXPECT("18446744073709551615 0", "%U %U", UINT64_MAX, (uint64_t)0);
     EXPECT("ffffffffffffffff 0", "%x %x", UINT64_MAX, (uint64_t)0);
-    EXPECT("0x0", "%p", NULL);
+    EXPECT("0x0", "%p", (void *)NULL);
 }
 
 Test(text, strings_and_characters)
