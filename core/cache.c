@@ -25,9 +25,9 @@
 #define ROOM_BYTES 32768u // what a bin may hold, with at least ROOM_MIN slots and at most ROOM_MAX
 #define ROOM_MIN 2u
 #define ROOM_MAX 256u
-#define ROOM_YOUNG 8u     // slots, at first; doubled at each of the first YOUNG_MAX fills
+#define ROOM_YOUNG 8u // slots, at first; doubled at each of the first YOUNG_MAX fills
 #define YOUNG_MAX 5u
-#define SLOTS_MAX 8000u   // of a whole cache; checked when the first one is made
+#define SLOTS_MAX 8000u // of a whole cache; checked when the first one is made
 
 struct cache_block {
     _Alignas(SV_CACHE_LINE) struct sv_cache cache;
@@ -35,8 +35,8 @@ struct cache_block {
 };
 
 static struct cache_block cache_main;
-static struct sv_cache *cache_list;        // world lock
-static struct sv_cache *cache_spare;       // world lock: blocks of ended threads
+static struct sv_cache *cache_list;  // world lock
+static struct sv_cache *cache_spare; // world lock: blocks of ended threads
 static _Atomic bool cache_main_taken;
 
 static struct sv_cache cache_none = {.state = SV_CACHE_NONE};

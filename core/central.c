@@ -216,7 +216,8 @@ __attribute__((noinline)) static void cursor_move(struct sv_central *central, st
                           .bytes = (size_t)span->npages << SV_PAGE_SHIFT,
                           .magic = span->magic,
                           .hint = UINT32_MAX,
-                          .word = sv_slot_of((uint32_t)(slot - sv_page_addr(first)), span->magic) / 64,
+                          .word =
+                              sv_slot_of((uint32_t)(slot - sv_page_addr(first)), span->magic) / 64,
                           .total = at->total,
                           .bad = at->bad};
 }
@@ -244,8 +245,7 @@ __attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
         struct sv_mark_place at;
         if (!sv_mark_find((uintptr_t)slots[i], &at) || !span_unswept(at.span))
             continue;
-        uint64_t mark =
-            atomic_fetch_or_explicit(&at.bits->mark, at.bit, memory_order_relaxed);
+        uint64_t mark = atomic_fetch_or_explicit(&at.bits->mark, at.bit, memory_order_relaxed);
         if (!(mark & at.bit)) // the cycle took it out of `live`, and so will freeing it
             atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(at.span),
                                       memory_order_relaxed);

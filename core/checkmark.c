@@ -15,7 +15,8 @@
 bool sv_checkmark_begin(struct sv_checkmark *c)
 {
     // a byte more: nothing may have been allocated yet
-    *c = (struct sv_checkmark){.bytes = ((size_t)sv_heap.grown << SV_PAGE_SHIFT) / SV_ALIGN / 8 + 1};
+    *c =
+        (struct sv_checkmark){.bytes = ((size_t)sv_heap.grown << SV_PAGE_SHIFT) / SV_ALIGN / 8 + 1};
     c->bits = sv_os_map(c->bytes);
     return c->bits != NULL;
 }
@@ -30,8 +31,9 @@ static void check_word(struct sv_checkmark *c, uintptr_t where, uintptr_t word)
         return;
     c->bits[i / 8] |= (uint8_t)(1u << (i & 7));
     if (!(atomic_load_explicit(&at.bits->mark, memory_order_relaxed) & at.bit))
-        sv_die("checkmark: object %p of %z bytes is reachable but not marked: %p in %p points to it",
-               (void *)at.start, sv_span_slot_size(at.span), (void *)where, (void *)c->parent);
+        sv_die(
+            "checkmark: object %p of %z bytes is reachable but not marked: %p in %p points to it",
+            (void *)at.start, sv_span_slot_size(at.span), (void *)where, (void *)c->parent);
     if (!sv_code_noscan(at.span->code))
         sv_work_push(&c->work, at.start);
 }
@@ -59,8 +61,7 @@ void sv_checkmark_end(struct sv_checkmark *c)
     while ((object = sv_work_pop(&c->work)) != 0) {
         struct sv_mark_place at;
         if (sv_mark_find(object, &at))
-            check_words(c, at.start, at.start + sv_span_slot_size(at.span),
-                        sv_options.align);
+            check_words(c, at.start, at.start + sv_span_slot_size(at.span), sv_options.align);
     }
     sv_work_end(&c->work);
     sv_os_unmap(c->bits, c->bytes);

@@ -7,10 +7,10 @@
 #include "work.h"
 
 struct sv_checkmark {
-    struct sv_work work;  // objects to scan
-    uint8_t *bits;        // one for every 16 bytes of the grown heap
-    size_t bytes;         // of bits
-    uintptr_t parent;     // where the words being looked at lie
+    struct sv_work work; // objects to scan
+    uint8_t *bits;       // one for every 16 bytes of the grown heap
+    size_t bytes;        // of bits
+    uintptr_t parent;    // where the words being looked at lie
 };
 
 // Same conditions as marking. False: no memory for the bits; nothing is checked.

@@ -18,17 +18,17 @@
 #define SV_PAGE_SHIFT 13
 #define SV_PAGE_SIZE ((size_t)1 << SV_PAGE_SHIFT)
 #define SV_CACHE_LINE 64
-#define SV_ALIGN 16              // of every object: C's max_align_t on x86-64
-#define SV_SLOT_MAX 32768        // bytes of the largest slot
-#define SV_SMALL_MAX 32767       // bytes of a request; larger ones get pages of their own
+#define SV_ALIGN 16                 // of every object: C's max_align_t on x86-64
+#define SV_SLOT_MAX 32768           // bytes of the largest slot
+#define SV_SMALL_MAX 32767          // bytes of a request; larger ones get pages of their own
 #define SV_REGION_ALIGN_PAGES 8192u // the region's address is a multiple of so many pages (64 MiB)
-#define SV_NOPAGE UINT32_MAX     // "no such page", from functions that return one
+#define SV_NOPAGE UINT32_MAX        // "no such page", from functions that return one
 
-#define SV_NCLASS 67             // 0: none, 1..65: small, 66: large
+#define SV_NCLASS 67 // 0: none, 1..65: small, 66: large
 #define SV_CLASS_LARGE 66
 #define SV_NCODE (2 * SV_NCLASS) // code = class + (noscan ? SV_NCLASS : 0)
 
-#define SV_DENSE_CLASS_MAX 3     // classes 1..3 (16, 32, 48 bytes): more than 128 slots a page
+#define SV_DENSE_CLASS_MAX 3 // classes 1..3 (16, 32, 48 bytes): more than 128 slots a page
 
 #define sv_likely(x) __builtin_expect(!!(x), 1)
 #define sv_unlikely(x) __builtin_expect(!!(x), 0)
@@ -72,19 +72,19 @@ struct sv_bits {
 
 // The record of a span stands at its first page's place in the table of spans: one cache line.
 struct sv_span {
-    uint32_t magic;           // const while in use: the class's, 0 for a large object
-    uint32_t npages;          // heap lock: pages of this span
-    uint32_t next;            // central's lock: the list it is on, by page
-    uint32_t prev;            // central's lock
-    uint32_t sweepgen;        // central's lock: the cycle after which it was swept last
-    uint16_t nslots;          // const while in use
-    uint16_t nused;           // central's lock: slots whose alloc bit is set
-    uint8_t code;             // const while in use
-    uint8_t list;             // central's lock: enum sv_span_list
-    uint8_t dirty;            // central's lock: slots may hold something else than zeroes
-    uint8_t moved;            // heap lock: its mapping was moved by mremap and needs mending
-    uint32_t hint;            // central's lock: no free slot lies before this word of bits
-    struct sv_bits bits[2];   // the slots of classes with at most 128 of them
+    uint32_t magic;         // const while in use: the class's, 0 for a large object
+    uint32_t npages;        // heap lock: pages of this span
+    uint32_t next;          // central's lock: the list it is on, by page
+    uint32_t prev;          // central's lock
+    uint32_t sweepgen;      // central's lock: the cycle after which it was swept last
+    uint16_t nslots;        // const while in use
+    uint16_t nused;         // central's lock: slots whose alloc bit is set
+    uint8_t code;           // const while in use
+    uint8_t list;           // central's lock: enum sv_span_list
+    uint8_t dirty;          // central's lock: slots may hold something else than zeroes
+    uint8_t moved;          // heap lock: its mapping was moved by mremap and needs mending
+    uint32_t hint;          // central's lock: no free slot lies before this word of bits
+    struct sv_bits bits[2]; // the slots of classes with at most 128 of them
 };
 _Static_assert(sizeof(struct sv_span) == SV_CACHE_LINE, "a span's record is one cache line");
 
@@ -104,15 +104,15 @@ struct sv_span_head {
 
 struct sv_central {
     _Alignas(SV_CACHE_LINE) struct sv_lock lock;
-    uint32_t code;                   // const
-    struct sv_span_head partial;     // lock: swept, some slot free
-    struct sv_span_head full;        // lock: swept, no slot free
-    struct sv_span_head unswept;     // lock: not looked at since the last cycle
-    uint32_t nspans;                 // lock
-    uint64_t nused;                  // lock: slots out (in caches or with the program)
-    uint64_t allocated;              // lock: slots ever taken
-    uint64_t freed;                  // lock: slots ever returned by free()
-    uint64_t reclaimed;              // lock: slots ever taken back by sweep
+    uint32_t code;               // const
+    struct sv_span_head partial; // lock: swept, some slot free
+    struct sv_span_head full;    // lock: swept, no slot free
+    struct sv_span_head unswept; // lock: not looked at since the last cycle
+    uint32_t nspans;             // lock
+    uint64_t nused;              // lock: slots out (in caches or with the program)
+    uint64_t allocated;          // lock: slots ever taken
+    uint64_t freed;              // lock: slots ever returned by free()
+    uint64_t reclaimed;          // lock: slots ever taken back by sweep
 };
 
 // ---- cache.h ------------------------------------------------------------------------------------
@@ -133,20 +133,20 @@ _Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin'
 #define SV_CACHE_LUT (1024 / 16)
 
 struct sv_cache {
-    struct sv_bin bins[SV_NCODE];   // owner
-    uintptr_t key;                  // const: the process's mark of a freed slot
-    uint16_t lut[SV_CACHE_LUT];     // const: size / 16 -> byte offset of the bin
-    uint8_t young[SV_NCODE];        // owner: fills of a bin so far, saturating: batches grow with it
-    uint32_t state;                 // owner: enum sv_cache_state
-    struct sv_cache *next;          // world's list lock: all caches
-    struct sv_thread *thread;       // const: owner, NULL for an orphan
-    void **slots;                   // const: the array behind the bins
+    struct sv_bin bins[SV_NCODE]; // owner
+    uintptr_t key;                // const: the process's mark of a freed slot
+    uint16_t lut[SV_CACHE_LUT];   // const: size / 16 -> byte offset of the bin
+    uint8_t young[SV_NCODE];      // owner: fills of a bin so far, saturating: batches grow with it
+    uint32_t state;               // owner: enum sv_cache_state
+    struct sv_cache *next;        // world's list lock: all caches
+    struct sv_thread *thread;     // const: owner, NULL for an orphan
+    void **slots;                 // const: the array behind the bins
 };
 
 enum sv_cache_state {
     SV_CACHE_NONE, // the constant cache of a thread that has not allocated yet
     SV_CACHE_LIVE,
-    SV_CACHE_DEAD  // the constant cache of a thread whose destructors have run: no bins
+    SV_CACHE_DEAD // the constant cache of a thread whose destructors have run: no bins
 };
 
 // ---- pagealloc.h --------------------------------------------------------------------------------
@@ -158,62 +158,62 @@ struct sv_pagealloc {
     uint64_t *clean; // heap lock: a bit a page: reads as zeroes without being written
     uint64_t *sum[SV_PAGEALLOC_LEVELS]; // heap lock: packed runs (start, max, end), root first
     uint32_t nsum[SV_PAGEALLOC_LEVELS]; // const: entries of each level
-    uint32_t npages;  // const: pages of the region
-    uint32_t search;  // heap lock: no free page lies before this one
-    uint32_t nfree;   // heap lock: pages free
-    uint32_t ndirty;  // heap lock: pages free and not clean (they still cost memory)
+    uint32_t npages;                    // const: pages of the region
+    uint32_t search;                    // heap lock: no free page lies before this one
+    uint32_t nfree;                     // heap lock: pages free
+    uint32_t ndirty; // heap lock: pages free and not clean (they still cost memory)
 };
 
 // ---- heap.h -------------------------------------------------------------------------------------
 
 struct sv_heap {
     // read by malloc and free
-    uintptr_t base_page;        // const after init: the region's address >> SV_PAGE_SHIFT
-    uint64_t npages;            // const after init: pages reserved; 0 before init: all is foreign
-    sv_pagemap_entry *pagemap;  // const after init
-    struct sv_span *spans;      // const after init
-    struct sv_dense *dense;     // const after init
-    uintptr_t base;             // const after init: the region's address
-    size_t size;                // const after init: the region's bytes
-    uintptr_t key;              // const after init: see struct sv_cache
+    uintptr_t base_page;       // const after init: the region's address >> SV_PAGE_SHIFT
+    uint64_t npages;           // const after init: pages reserved; 0 before init: all is foreign
+    sv_pagemap_entry *pagemap; // const after init
+    struct sv_span *spans;     // const after init
+    struct sv_dense *dense;    // const after init
+    uintptr_t base;            // const after init: the region's address
+    size_t size;               // const after init: the region's bytes
+    uintptr_t key;             // const after init: see struct sv_cache
     // the page heap
     _Alignas(SV_CACHE_LINE) struct sv_lock lock;
-    struct sv_pagealloc pages;  // lock
-    uint32_t grown;             // lock: pages before this one are mapped readable and writable
-    uint32_t large_first;       // lock: list of large objects, by page
-    uint64_t pages_inuse;       // lock: pages of spans
-    uint64_t released_pages;    // lock: pages ever given back to the kernel
-    uint64_t moved_spans;       // lock: large objects whose mapping was moved
+    struct sv_pagealloc pages; // lock
+    uint32_t grown;            // lock: pages before this one are mapped readable and writable
+    uint32_t large_first;      // lock: list of large objects, by page
+    uint64_t pages_inuse;      // lock: pages of spans
+    uint64_t released_pages;   // lock: pages ever given back to the kernel
+    uint64_t moved_spans;      // lock: large objects whose mapping was moved
     // statistics and pacing, written with relaxed atomics
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t live; // bytes out of spans (caches included)
-    _Atomic uint64_t trigger;   // bytes of live at which a cycle starts; UINT64_MAX: never
-    _Atomic uint64_t allocated; // bytes that left spans since the start
-    _Atomic uint64_t freed;     // bytes that free() brought back
-    _Atomic uint64_t reclaimed; // bytes that sweep brought back
-    _Atomic uint64_t large_live;// bytes in large objects
-    _Atomic uint64_t foreign;   // frees and reallocs of pointers that were not ours
-    _Atomic uint32_t sweepgen;  // cycles flipped so far; a span with another number is unswept
+    _Atomic uint64_t trigger;    // bytes of live at which a cycle starts; UINT64_MAX: never
+    _Atomic uint64_t allocated;  // bytes that left spans since the start
+    _Atomic uint64_t freed;      // bytes that free() brought back
+    _Atomic uint64_t reclaimed;  // bytes that sweep brought back
+    _Atomic uint64_t large_live; // bytes in large objects
+    _Atomic uint64_t foreign;    // frees and reallocs of pointers that were not ours
+    _Atomic uint32_t sweepgen;   // cycles flipped so far; a span with another number is unswept
     struct sv_central central[SV_NCODE];
 };
 
 // ---- world.h ------------------------------------------------------------------------------------
 
 struct sv_thread {
-    struct sv_thread *next;       // world lock
-    int32_t tid;                  // const: kernel thread id
-    _Atomic uint32_t epoch;       // its handler: the last stop that this thread has answered
-    uintptr_t sp;                 // its handler: the stack pointer that the stop interrupted
-    uintptr_t frame;              // its handler: lowest address of the signal frame (all registers)
-    uintptr_t frame_end;          // its handler: end of the stack that the frame lies on, 0: sp's own
-    uintptr_t stack_lo;           // const: its pthread stack, 0 when unknown
-    uintptr_t stack_hi;           // const: above the first frame; static TLS and thread block follow
-    uintptr_t stack_end;          // const: end of the stack's memory
-    uintptr_t tcb;                // const: address of its thread block
-    bool user_stack;              // const: memory that the program gave, never cached by glibc
-    bool seen;                    // stopper: listed in /proc/self/task this time
-    bool gone;                    // stopper: ended; kept while glibc may have its stack in a cache
-    bool registered;              // world lock: made by its own thread (not found by a stop)
-    struct sv_cache *cache;       // world lock: NULL before the first malloc and after the last
+    struct sv_thread *next; // world lock
+    int32_t tid;            // const: kernel thread id
+    _Atomic uint32_t epoch; // its handler: the last stop that this thread has answered
+    uintptr_t sp;           // its handler: the stack pointer that the stop interrupted
+    uintptr_t frame;        // its handler: lowest address of the signal frame (all registers)
+    uintptr_t frame_end;    // its handler: end of the stack that the frame lies on, 0: sp's own
+    uintptr_t stack_lo;     // const: its pthread stack, 0 when unknown
+    uintptr_t stack_hi;     // const: above the first frame; static TLS and thread block follow
+    uintptr_t stack_end;    // const: end of the stack's memory
+    uintptr_t tcb;          // const: address of its thread block
+    bool user_stack;        // const: memory that the program gave, never cached by glibc
+    bool seen;              // stopper: listed in /proc/self/task this time
+    bool gone;              // stopper: ended; kept while glibc may have its stack in a cache
+    bool registered;        // world lock: made by its own thread (not found by a stop)
+    struct sv_cache *cache; // world lock: NULL before the first malloc and after the last
 };
 
 #endif

@@ -32,14 +32,14 @@
 
 static struct {
     struct sv_lock lock;
-    const struct sv_barrier *barrier; // const after init; NULL: no cycles
-    struct sv_pacer pacer;            // lock
-    struct sv_marker marker;          // lock
-    int procfd;                       // lock: /proc during a cycle, else -1 unless it is kept
-    bool proc_kept;                   // lock
-    uint64_t last;                    // lock: when the last cycle ended, ns; 0: none yet
+    const struct sv_barrier *barrier;    // const after init; NULL: no cycles
+    struct sv_pacer pacer;               // lock
+    struct sv_marker marker;             // lock
+    int procfd;                          // lock: /proc during a cycle, else -1 unless it is kept
+    bool proc_kept;                      // lock
+    uint64_t last;                       // lock: when the last cycle ended, ns; 0: none yet
     _Atomic(struct sv_thread *) blocker; // the thread inside sv_cycle_block, by itself
-    bool fork_owned;                  // lock: the forking thread had blocked cycles already
+    bool fork_owned;                     // lock: the forking thread had blocked cycles already
 } cycle = {.procfd = -1};
 
 _Atomic uint32_t sv_cycle_ticks;

@@ -23,8 +23,7 @@ extern _Atomic uint32_t sv_cycle_ticks;
 static inline void sv_cycle_poll(size_t bytes)
 {
     uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
-    if (sv_unlikely(live + bytes >=
-                    atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed)) ||
+    if (sv_unlikely(live + bytes >= atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed)) ||
         sv_unlikely(atomic_fetch_sub_explicit(&sv_cycle_ticks, 1, memory_order_relaxed) == 1))
         sv_cycle_check(bytes);
 }

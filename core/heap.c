@@ -201,7 +201,7 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
         return sv_heap_alloc(size);
     if (size <= SV_SMALL_MAX && align <= SV_PAGE_SIZE) {
         // spans start on pages: a slot size that is a multiple of the alignment aligns every slot
-        for (unsigned class = sv_sizeclass(size); class < SV_CLASS_LARGE; class++)
+        for (unsigned class = sv_sizeclass(size); class < SV_CLASS_LARGE; class ++)
             if ((sv_classes[class].size & (align - 1)) == 0)
                 return heap_alloc(sv_classes[class].size - 1, false);
     }
@@ -243,8 +243,7 @@ static enum sv_verdict place_find(const void *p, struct place *at)
     at->start = sv_page_addr(first) + i * at->size;
     if (i >= span->nslots || at->start != (uintptr_t)p)
         return SV_INTERIOR;
-    uint64_t alloc =
-        atomic_load_explicit(&sv_span_bits(span)[i / 64].alloc, memory_order_relaxed);
+    uint64_t alloc = atomic_load_explicit(&sv_span_bits(span)[i / 64].alloc, memory_order_relaxed);
     return alloc >> (i & 63) & 1 ? SV_OURS : SV_FREED;
 }
 

@@ -14,9 +14,9 @@ extern struct sv_heap sv_heap;
 // concurrent first calls. False: no address space; every allocation then fails.
 bool sv_heap_init(void);
 
-void *sv_heap_alloc(size_t size);         // contents undefined
+void *sv_heap_alloc(size_t size); // contents undefined
 void *sv_heap_alloc_zeroed(size_t size);
-void *sv_heap_alloc_noscan(size_t size);  // the collector won't look for pointers in it
+void *sv_heap_alloc_noscan(size_t size); // the collector won't look for pointers in it
 void *sv_heap_alloc_aligned(size_t align, size_t size); // align: any power of two
 
 enum sv_verdict { // what a pointer that the program handed back turned out to be

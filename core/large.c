@@ -17,9 +17,9 @@
 #include "scavenge.h"
 #include "span.h"
 
-#define MOVE_MIN ((size_t)256 << 10)       // bytes: below, copying is as cheap as page tables
-#define MOVED_MAX 4096                     // of 65530 mappings that a process may have
-#define RELEASE_MIN ((size_t)32 << 20)     // bytes: glibc's own largest threshold for munmap at free
+#define MOVE_MIN ((size_t)256 << 10)   // bytes: below, copying is as cheap as page tables
+#define MOVED_MAX 4096                 // of 65530 mappings that a process may have
+#define RELEASE_MIN ((size_t)32 << 20) // bytes: glibc's own largest threshold for munmap at free
 
 static void large_link(struct sv_span *span)
 {
@@ -65,8 +65,7 @@ void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
     if (page == SV_NOPAGE)
         return NULL;
     void *p = (void *)sv_page_addr(page);
-    struct sv_span *span =
-        sv_span_make(page, (uint32_t)n, sv_code(SV_CLASS_LARGE, noscan), clean);
+    struct sv_span *span = sv_span_make(page, (uint32_t)n, sv_code(SV_CLASS_LARGE, noscan), clean);
     if (zeroed && !clean)
         memset(p, 0, n << SV_PAGE_SHIFT); // before it is in use: a stop mustn't wait for it
     sv_lock_acquire(&sv_heap.lock);

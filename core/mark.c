@@ -112,7 +112,8 @@ static void piece_scan(struct sv_marker *m, uintptr_t lo, uintptr_t hi, unsigned
         return;
     size_t n = (hi - lo - shift) / sizeof(uintptr_t);
     n = n > SV_MARK_WORDS ? SV_MARK_WORDS : n;
-    size_t hits = m->filter((const uintptr_t *)(lo + shift), n, sv_heap.base, sv_heap.size, m->found);
+    size_t hits =
+        m->filter((const uintptr_t *)(lo + shift), n, sv_heap.base, sv_heap.size, m->found);
     for (size_t i = 0; i < hits; i++)
         candidate_add(m, m->found[i]);
 }

@@ -13,17 +13,17 @@
 #define SV_MARK_WORDS 1024    // words filtered at a time
 
 struct sv_marker {
-    struct sv_work work;           // objects to scan
-    sv_words_fn *filter;           // const in a cycle: the word kernel
-    const struct sv_pages *pages;  // const in a cycle: tells untouched pages of large objects apart
-    uint64_t objects;              // marked
-    uint64_t bytes;                // of marked objects
-    uint64_t scanned;              // bytes looked at
-    uintptr_t range_end;           // of the root range looked at last
-    unsigned ncandidates;          // in use, from `candidate_at` on, around the ring
+    struct sv_work work;          // objects to scan
+    sv_words_fn *filter;          // const in a cycle: the word kernel
+    const struct sv_pages *pages; // const in a cycle: tells untouched pages of large objects apart
+    uint64_t objects;             // marked
+    uint64_t bytes;               // of marked objects
+    uint64_t scanned;             // bytes looked at
+    uintptr_t range_end;          // of the root range looked at last
+    unsigned ncandidates;         // in use, from `candidate_at` on, around the ring
     unsigned candidate_at;
     uintptr_t candidates[SV_MARK_CANDIDATES];
-    unsigned nobjects;             // likewise
+    unsigned nobjects; // likewise
     unsigned object_at;
     uintptr_t ring[SV_MARK_OBJECTS];
     uintptr_t found[SV_MARK_WORDS];

@@ -12,17 +12,17 @@ enum sv_barrier_kind { SV_BARRIER_AUTO, SV_BARRIER_STW };
 
 struct sv_options {
     enum sv_mode mode;
-    uint32_t gcpercent;   // UINT32_MAX: off
-    uint32_t gctrace;     // 0, 1, 2
+    uint32_t gcpercent; // UINT32_MAX: off
+    uint32_t gctrace;   // 0, 1, 2
     enum sv_barrier_kind barrier;
-    uint32_t stress;      // a cycle every so many slow-path allocations; 0: none
+    uint32_t stress; // a cycle every so many slow-path allocations; 0: none
     bool checkmark;
     bool clobber;
-    uint32_t align;       // bytes between the places where a pointer may stand: 8, 4 or 1
-    uint32_t tagbits;     // top bits of a word to ignore
-    uint32_t period;      // seconds; 0: never by time
-    uint32_t roots;       // SV_ROOTS_*
-    char log[256];        // path, fd:N or stderr
+    uint32_t align;   // bytes between the places where a pointer may stand: 8, 4 or 1
+    uint32_t tagbits; // top bits of a word to ignore
+    uint32_t period;  // seconds; 0: never by time
+    uint32_t roots;   // SV_ROOTS_*
+    char log[256];    // path, fd:N or stderr
 };
 
 extern struct sv_options sv_options;

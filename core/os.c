@@ -69,8 +69,8 @@ int sv_os_renew(void *p, size_t bytes)
 
 int sv_os_move(void *from, void *to, size_t bytes)
 {
-    long r = call(SYS_mremap, from, bytes, bytes,
-                  MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP, to, 0);
+    long r = call(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
+                  to, 0);
     return r < 0 && r > -4096 ? (int)r : 0;
 }
 

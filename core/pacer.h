@@ -12,7 +12,7 @@ struct sv_pacer {
     uint32_t stretch;   // how many times the ordinary growth the next cycle waits for: 1..3
 };
 
-struct sv_pacer_cycle { // what the cycle that just ended found
+struct sv_pacer_cycle {   // what the cycle that just ended found
     uint64_t live_before; // bytes out of spans when it started
     uint64_t live_after;  // bytes out of spans that it left
     uint64_t roots;       // bytes of roots scanned: stacks and everything else

@@ -37,38 +37,60 @@ struct runs {
     uint32_t start, max, end;
 };
 
-static inline void require(bool holds) {
+static inline void require(bool holds)
+{
     if (sv_unlikely(!holds))
         __builtin_trap();
 }
 
-static inline uint32_t max_u32(uint32_t a, uint32_t b) { return a > b ? a : b; }
+static inline uint32_t max_u32(uint32_t a, uint32_t b)
+{
+    return a > b ? a : b;
+}
 
-static inline uint32_t min_u32(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static inline uint32_t min_u32(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 // log2 of the pages that an entry of `level` covers.
-static inline uint32_t level_shift(uint32_t level) {
+static inline uint32_t level_shift(uint32_t level)
+{
     return CHUNK_SHIFT + FAN_SHIFT * (LEAF - level);
 }
 
-static inline bool level_aligned(uint32_t level, uint32_t page) {
+static inline bool level_aligned(uint32_t level, uint32_t page)
+{
     return (page & ((1u << level_shift(level)) - 1)) == 0;
 }
 
 // ---- words of bits ------------------------------------------------------------------------------
 
-static inline uint32_t word_first(uint64_t x) { return (uint32_t)__builtin_ctzll(x); }
+static inline uint32_t word_first(uint64_t x)
+{
+    return (uint32_t)__builtin_ctzll(x);
+}
 
-static inline uint32_t word_count(uint64_t x) { return (uint32_t)__builtin_popcountll(x); }
+static inline uint32_t word_count(uint64_t x)
+{
+    return (uint32_t)__builtin_popcountll(x);
+}
 
 // The set bits at the low end of x, which is not all ones.
-static inline uint32_t word_low_run(uint64_t x) { return (uint32_t)__builtin_ctzll(~x); }
+static inline uint32_t word_low_run(uint64_t x)
+{
+    return (uint32_t)__builtin_ctzll(~x);
+}
 
 // The set bits at the high end of x, which is not all ones.
-static inline uint32_t word_high_run(uint64_t x) { return (uint32_t)__builtin_clzll(~x); }
+static inline uint32_t word_high_run(uint64_t x)
+{
+    return (uint32_t)__builtin_clzll(~x);
+}
 
 // The bits from which n (1..64) bits upward are set. Each step joins runs to twice their length.
-static inline uint64_t word_runs(uint64_t x, uint32_t n) {
+static inline uint64_t word_runs(uint64_t x, uint32_t n)
+{
     uint32_t left = n - 1;
     for (uint32_t step = 1; left > step; step *= 2) {
         x &= x >> step;
@@ -78,7 +100,8 @@ static inline uint64_t word_runs(uint64_t x, uint32_t n) {
 }
 
 // The longest run of x, which is not all ones, if longer than `floor`; else floor.
-static inline uint32_t word_longest(uint64_t x, uint32_t floor) {
+static inline uint32_t word_longest(uint64_t x, uint32_t floor)
+{
     if (floor >= 63)
         return floor;
     for (x = word_runs(x, floor + 1); x != 0; x &= x >> 1)
@@ -87,7 +110,8 @@ static inline uint32_t word_longest(uint64_t x, uint32_t floor) {
 }
 
 // The bits of word w that stand for pages of [page, end); there is at least one.
-static inline uint64_t word_mask(uint32_t w, uint32_t page, uint32_t end) {
+static inline uint64_t word_mask(uint32_t w, uint32_t page, uint32_t end)
+{
     uint32_t base = w * 64;
     uint64_t mask = ~(uint64_t)0;
     if (base < page)
@@ -99,31 +123,36 @@ static inline uint64_t word_mask(uint32_t w, uint32_t page, uint32_t end) {
 
 // ---- sums ---------------------------------------------------------------------------------------
 
-static inline uint64_t sum_pack(struct runs r) {
+static inline uint64_t sum_pack(struct runs r)
+{
     if (r.max > RUN_MASK)
         return SUM_FULL_ROOT;
     return r.start | (uint64_t)r.max << RUN_BITS | (uint64_t)r.end << 2 * RUN_BITS;
 }
 
 // Of any level but the root, where no block is too large for its bits.
-static inline struct runs sum_unpack_inner(uint64_t sum) {
+static inline struct runs sum_unpack_inner(uint64_t sum)
+{
     return (struct runs){(uint32_t)sum & RUN_MASK, (uint32_t)(sum >> RUN_BITS) & RUN_MASK,
                          (uint32_t)(sum >> 2 * RUN_BITS) & RUN_MASK};
 }
 
-static inline struct runs sum_unpack(uint64_t sum) {
+static inline struct runs sum_unpack(uint64_t sum)
+{
     if (sv_unlikely(sum == SUM_FULL_ROOT))
         return (struct runs){RUN_MASK + 1, RUN_MASK + 1, RUN_MASK + 1};
     return sum_unpack_inner(sum);
 }
 
-static inline uint64_t sum_full(uint32_t level) {
+static inline uint64_t sum_full(uint32_t level)
+{
     uint32_t size = 1u << level_shift(level);
     return sum_pack((struct runs){size, size, size});
 }
 
 // The sum of a chunk's words. Words all used or all free, which most are, take no bit work.
-static uint64_t chunk_measure(const uint64_t *words) {
+static uint64_t chunk_measure(const uint64_t *words)
+{
     struct runs r = {UINT32_MAX, 0, 0};
     for (uint32_t i = 0; i < CHUNK_WORDS; i++) {
         uint64_t x = words[i];
@@ -148,7 +177,8 @@ static uint64_t chunk_measure(const uint64_t *words) {
 
 // The sum of a group of eight entries of `level`, which is not the root. Entries all used or all
 // free are told by their whole word.
-static uint64_t group_merge(const uint64_t *sums, uint32_t level) {
+static uint64_t group_merge(const uint64_t *sums, uint32_t level)
+{
     uint32_t size = 1u << level_shift(level);
     uint64_t full = sum_full(level);
     struct runs r = {UINT32_MAX, 0, 0};
@@ -169,13 +199,15 @@ static uint64_t group_merge(const uint64_t *sums, uint32_t level) {
     return sum_pack(r);
 }
 
-static uint64_t sum_compute(const struct sv_pagealloc *pa, uint32_t level, uint32_t i) {
+static uint64_t sum_compute(const struct sv_pagealloc *pa, uint32_t level, uint32_t i)
+{
     if (level == LEAF)
         return chunk_measure(pa->free + (size_t)i * CHUNK_WORDS);
     return group_merge(pa->sum[level + 1] + (size_t)i * FAN, level + 1);
 }
 
-static inline bool sum_refresh(struct sv_pagealloc *pa, uint32_t level, uint32_t i) {
+static inline bool sum_refresh(struct sv_pagealloc *pa, uint32_t level, uint32_t i)
+{
     uint64_t sum = sum_compute(pa, level, i);
     bool changed = pa->sum[level][i] != sum;
     pa->sum[level][i] = sum;
@@ -186,7 +218,8 @@ static inline bool sum_refresh(struct sv_pagealloc *pa, uint32_t level, uint32_t
 // first and the last entry of a level need a look at their children; those between are all free or
 // all used, and were not before. Stops above a level that did not change; the first entry tells,
 // for where there are others the range reaches its end and so changes its last run.
-static void sums_update(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool now_free) {
+static void sums_update(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool now_free)
+{
     for (uint32_t level = LEAF;; level--) {
         uint32_t first = page >> level_shift(level);
         uint32_t last = (page + n - 1) >> level_shift(level);
@@ -205,7 +238,8 @@ static void sums_update(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool
 // ---- ranges of pages ----------------------------------------------------------------------------
 
 // The first page of [page, end) that is not free, else end.
-static uint32_t range_find_used(const struct sv_pagealloc *pa, uint32_t page, uint32_t end) {
+static uint32_t range_find_used(const struct sv_pagealloc *pa, uint32_t page, uint32_t end)
+{
     if (page == end)
         return end;
     for (uint32_t w = page / 64; w <= (end - 1) / 64; w++) {
@@ -217,7 +251,8 @@ static uint32_t range_find_used(const struct sv_pagealloc *pa, uint32_t page, ui
 }
 
 // Takes pages that are all free. Returns whether all of them were clean.
-static bool range_take(struct sv_pagealloc *pa, uint32_t page, uint32_t n) {
+static bool range_take(struct sv_pagealloc *pa, uint32_t page, uint32_t n)
+{
     uint32_t end = page + n;
     uint32_t ndirty = 0;
     for (uint32_t w = page / 64; w <= (end - 1) / 64; w++) {
@@ -247,14 +282,16 @@ struct seek {
     uint32_t first; // no page between the start and this one is free; SV_NOPAGE: none seen so far
 };
 
-static inline void seek_note(struct seek *s, uint32_t page) {
+static inline void seek_note(struct seek *s, uint32_t page)
+{
     if (s->first == SV_NOPAGE)
         s->first = page;
 }
 
 // Looks through the bits from s->pos to the end of its chunk, where s->pos then stands. Returns the
 // first page of the run or SV_NOPAGE.
-static uint32_t seek_chunk(const struct sv_pagealloc *pa, struct seek *s) {
+static uint32_t seek_chunk(const struct sv_pagealloc *pa, struct seek *s)
+{
     uint32_t end = (s->pos | ((1u << CHUNK_SHIFT) - 1)) + 1;
     for (uint32_t w = s->pos / 64; w < end / 64; w++) {
         uint64_t x = pa->free[w] & word_mask(w, s->pos, end);
@@ -284,8 +321,8 @@ static uint32_t seek_chunk(const struct sv_pagealloc *pa, struct seek *s) {
 // The first n free pages in a row at or after `from`, or SV_NOPAGE. Goes up a level wherever a
 // block of that level begins, over blocks that cannot hold the run, and down into the block that
 // must. *first: no page of [from, *first) is free; SV_NOPAGE: nor any after it.
-static uint32_t run_find(const struct sv_pagealloc *pa, uint32_t from, uint32_t n,
-                         uint32_t *first) {
+static uint32_t run_find(const struct sv_pagealloc *pa, uint32_t from, uint32_t n, uint32_t *first)
+{
     struct seek s = {n, from, 0, SV_NOPAGE};
     uint32_t level = LEAF;
     uint32_t page = SV_NOPAGE;
@@ -324,7 +361,8 @@ static uint32_t run_find(const struct sv_pagealloc *pa, uint32_t from, uint32_t 
 
 // The first n free pages in a row of the region, or SV_NOPAGE. Moves `search` up to the first free
 // page as far as it came to know it.
-static uint32_t first_fit(struct sv_pagealloc *pa, uint32_t n) {
+static uint32_t first_fit(struct sv_pagealloc *pa, uint32_t n)
+{
     uint32_t w = pa->search / 64;
     if (n <= 64 && pa->search < pa->npages) {
         uint64_t at = word_runs(pa->free[w], n);
@@ -343,7 +381,8 @@ static uint32_t first_fit(struct sv_pagealloc *pa, uint32_t n) {
 // aligned place the search goes on behind it, or at the next aligned page if that is farther: every
 // second step thus passes `align` pages.
 static uint32_t first_fit_aligned(const struct sv_pagealloc *pa, uint32_t page, uint32_t n,
-                                  uint32_t align) {
+                                  uint32_t align)
+{
     while (page != SV_NOPAGE) {
         uint64_t at = ((uint64_t)page + align - 1) & ~((uint64_t)align - 1);
         if (at + n > pa->npages)
@@ -359,28 +398,33 @@ static uint32_t first_fit_aligned(const struct sv_pagealloc *pa, uint32_t page, 
 
 // ---- public -------------------------------------------------------------------------------------
 
-static uint32_t level_entries(uint32_t npages, uint32_t level) {
+static uint32_t level_entries(uint32_t npages, uint32_t level)
+{
     return (uint32_t)(((uint64_t)npages + (1u << level_shift(level)) - 1) >> level_shift(level));
 }
 
 // Words of a level's table: whole groups, so that a group is one cache line and can be read in
 // full.
-static size_t level_words(uint32_t npages, uint32_t level) {
+static size_t level_words(uint32_t npages, uint32_t level)
+{
     return ((size_t)level_entries(npages, level) + FAN - 1) / FAN * FAN;
 }
 
-static size_t bitmap_words(uint32_t npages) {
+static size_t bitmap_words(uint32_t npages)
+{
     return (size_t)level_entries(npages, LEAF) * CHUNK_WORDS;
 }
 
-size_t sv_pagealloc_bytes(uint32_t npages) {
+size_t sv_pagealloc_bytes(uint32_t npages)
+{
     size_t words = 2 * bitmap_words(npages);
     for (uint32_t level = 0; level < SV_PAGEALLOC_LEVELS; level++)
         words += level_words(npages, level);
     return words * sizeof(uint64_t);
 }
 
-void sv_pagealloc_init(struct sv_pagealloc *pa, void *mem, uint32_t npages) {
+void sv_pagealloc_init(struct sv_pagealloc *pa, void *mem, uint32_t npages)
+{
     require(npages <= NPAGES_MAX);
     uint64_t *next = mem;
     pa->free = next;
@@ -398,7 +442,8 @@ void sv_pagealloc_init(struct sv_pagealloc *pa, void *mem, uint32_t npages) {
     pa->ndirty = 0;
 }
 
-uint32_t sv_pagealloc_take(struct sv_pagealloc *pa, uint32_t n, uint32_t align, bool *clean) {
+uint32_t sv_pagealloc_take(struct sv_pagealloc *pa, uint32_t n, uint32_t align, bool *clean)
+{
     require(n != 0 && align != 0 && (align & (align - 1)) == 0);
     if (n > pa->nfree)
         return SV_NOPAGE;
@@ -410,7 +455,8 @@ uint32_t sv_pagealloc_take(struct sv_pagealloc *pa, uint32_t n, uint32_t align, 
     return page;
 }
 
-bool sv_pagealloc_take_at(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool *clean) {
+bool sv_pagealloc_take_at(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool *clean)
+{
     require(n != 0);
     if (page >= pa->npages || n > pa->npages - page)
         return false;
@@ -420,7 +466,8 @@ bool sv_pagealloc_take_at(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bo
     return true;
 }
 
-void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool clean) {
+void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool clean)
+{
     require(n != 0 && page < pa->npages && n <= pa->npages - page);
     uint32_t end = page + n;
     for (uint32_t w = page / 64; w <= (end - 1) / 64; w++) {
@@ -436,7 +483,8 @@ void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool 
     sums_update(pa, page, n, true);
 }
 
-void sv_pagealloc_set_clean(struct sv_pagealloc *pa, uint32_t page, uint32_t n) {
+void sv_pagealloc_set_clean(struct sv_pagealloc *pa, uint32_t page, uint32_t n)
+{
     require(n != 0 && page < pa->npages && n <= pa->npages - page);
     uint32_t end = page + n;
     for (uint32_t w = page / 64; w <= (end - 1) / 64; w++) {
@@ -449,12 +497,14 @@ void sv_pagealloc_set_clean(struct sv_pagealloc *pa, uint32_t page, uint32_t n) 
 
 // ---- dirty runs ---------------------------------------------------------------------------------
 
-static inline uint64_t word_dirty(const struct sv_pagealloc *pa, uint32_t w) {
+static inline uint64_t word_dirty(const struct sv_pagealloc *pa, uint32_t w)
+{
     return pa->free[w] & ~pa->clean[w];
 }
 
 // The highest dirty page of [page, end), not empty and within one chunk, or SV_NOPAGE.
-static uint32_t chunk_find_dirty(const struct sv_pagealloc *pa, uint32_t page, uint32_t end) {
+static uint32_t chunk_find_dirty(const struct sv_pagealloc *pa, uint32_t page, uint32_t end)
+{
     for (uint32_t w = (end - 1) / 64 + 1; w-- > page / 64;) {
         uint64_t dirty = word_dirty(pa, w) & word_mask(w, page, end);
         if (dirty != 0)
@@ -465,7 +515,8 @@ static uint32_t chunk_find_dirty(const struct sv_pagealloc *pa, uint32_t page, u
 
 // The highest dirty page before `below`, or SV_NOPAGE: the mirror of run_find, over blocks that
 // have no free page and down into those that have.
-static uint32_t page_find_dirty(const struct sv_pagealloc *pa, uint32_t below) {
+static uint32_t page_find_dirty(const struct sv_pagealloc *pa, uint32_t below)
+{
     uint32_t level = LEAF;
     for (uint32_t pos = below; pos > 0;) {
         uint32_t i = (pos - 1) >> level_shift(level);
@@ -487,7 +538,8 @@ static uint32_t page_find_dirty(const struct sv_pagealloc *pa, uint32_t below) {
 }
 
 uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, uint32_t max,
-                                 uint32_t *n) {
+                                 uint32_t *n)
+{
     require(max != 0);
     if (pa->ndirty == 0)
         return SV_NOPAGE;
@@ -514,7 +566,8 @@ struct counts {
     uint32_t first; // free page, SV_NOPAGE: none
 };
 
-static void chunk_check(const struct sv_pagealloc *pa, uint32_t chunk, struct counts *c) {
+static void chunk_check(const struct sv_pagealloc *pa, uint32_t chunk, struct counts *c)
+{
     for (uint32_t w = chunk * CHUNK_WORDS; w < (chunk + 1) * CHUNK_WORDS; w++) {
         uint64_t x = pa->free[w];
         require((pa->clean[w] & ~x) == 0);
@@ -528,8 +581,8 @@ static void chunk_check(const struct sv_pagealloc *pa, uint32_t chunk, struct co
     }
 }
 
-static void entry_check(const struct sv_pagealloc *pa, uint32_t level, uint32_t i,
-                        struct counts *c) {
+static void entry_check(const struct sv_pagealloc *pa, uint32_t level, uint32_t i, struct counts *c)
+{
     if (i >= pa->nsum[level]) {
         require(pa->sum[level][i] == 0);
         return;
@@ -544,7 +597,8 @@ static void entry_check(const struct sv_pagealloc *pa, uint32_t level, uint32_t 
 
 // Does not go below an entry that is zero, as its children are too, lest it touch tables of pages
 // that never were there. A free page that hides below them is missing from the count.
-void sv_pagealloc_check(const struct sv_pagealloc *pa) {
+void sv_pagealloc_check(const struct sv_pagealloc *pa)
+{
     struct counts c = {0, 0, SV_NOPAGE};
     for (uint32_t i = 0; i < pa->nsum[0]; i++)
         entry_check(pa, 0, i, &c);

@@ -16,10 +16,10 @@
 #include "os.h"
 #include "pagealloc.h"
 
-#define REGION_MAX_PAGES ((uint32_t)1 << 27)    // 1 TiB
-#define REGION_MIN_PAGES ((uint32_t)1 << 11)    // 16 MiB
-#define REGION_STEP 256u                        // pages (2 MiB): the least growth
-#define REGION_STEP_MAX 8192u                   // pages (64 MiB): the most at once, but for one object
+#define REGION_MAX_PAGES ((uint32_t)1 << 27) // 1 TiB
+#define REGION_MIN_PAGES ((uint32_t)1 << 11) // 16 MiB
+#define REGION_STEP 256u                     // pages (2 MiB): the least growth
+#define REGION_STEP_MAX 8192u                // pages (64 MiB): the most at once, but for one object
 #define REGION_ALIGN ((uintptr_t)SV_REGION_ALIGN_PAGES << SV_PAGE_SHIFT)
 #define HARDWARE_PAGE 4096u
 

@@ -31,17 +31,17 @@
 #define FRAMES_BELOW 6144u // bytes of stack that marking uses below exclude_make
 
 static struct {
-    struct sv_mapping own[OWN_MAX];     // const after start: the library's data
+    struct sv_mapping own[OWN_MAX]; // const after start: the library's data
     size_t nown;
     struct sv_mapping named[NAMED_MAX]; // world lock: the program's explicit roots
     size_t nnamed;
-    struct sv_maps maps;                // cycle lock; kept, it only grows
-    struct sv_pages pages;              // cycle lock
-    struct sv_mapping *exclude;         // cycle lock
+    struct sv_maps maps;        // cycle lock; kept, it only grows
+    struct sv_pages pages;      // cycle lock
+    struct sv_mapping *exclude; // cycle lock
     size_t nexclude;
     size_t cap;
-    int tid;                            // cycle lock: the collecting thread
-    uintptr_t altstack;                 // cycle lock: its alternate signal stack, or 0
+    int tid;            // cycle lock: the collecting thread
+    uintptr_t altstack; // cycle lock: its alternate signal stack, or 0
 } set;
 
 void sv_rootset_exclude(uintptr_t lo, uintptr_t hi)

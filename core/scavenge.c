@@ -14,10 +14,10 @@
 #include "pagealloc.h"
 #include "pagemap.h"
 
-#define KEEP_MIN 512u                      // pages (4 MiB) kept whatever is in use
-#define KEEP_SHARE 10u                     // one in so many pages in use: Go's retain goal of 10 %
-#define WINDOW_NS 100000000u               // 100 ms between looks
-#define RUN_MAX 2048u                      // pages (16 MiB) a system call
+#define KEEP_MIN 512u        // pages (4 MiB) kept whatever is in use
+#define KEEP_SHARE 10u       // one in so many pages in use: Go's retain goal of 10 %
+#define WINDOW_NS 100000000u // 100 ms between looks
+#define RUN_MAX 2048u        // pages (16 MiB) a system call
 
 static struct {
     uint64_t looked; // heap lock: when the window began, ns

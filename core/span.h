@@ -28,8 +28,7 @@ static inline uint64_t sv_span_mask(const struct sv_span *span, unsigned w)
 static inline size_t sv_span_slot_size(const struct sv_span *span)
 {
     unsigned class = sv_code_class(span->code);
-    return class == SV_CLASS_LARGE ? (size_t)span->npages << SV_PAGE_SHIFT
-                                   : sv_classes[class].size;
+    return class == SV_CLASS_LARGE ? (size_t)span->npages << SV_PAGE_SHIFT : sv_classes[class].size;
 }
 
 // Makes a span of pages that the caller took: record first, then the page map. Nothing is allocated

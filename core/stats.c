@@ -13,12 +13,12 @@
 #include "text.h"
 
 static struct {
-    uint64_t cycles;     // cycle lock
-    uint64_t abandoned;  // cycle lock
-    uint64_t pause_last; // cycle lock, ns
-    uint64_t pause_max;  // cycle lock, ns
-    uint64_t pause_total;// cycle lock, ns
-    uint64_t started;    // const: when the first cycle or reading was, ns
+    uint64_t cycles;      // cycle lock
+    uint64_t abandoned;   // cycle lock
+    uint64_t pause_last;  // cycle lock, ns
+    uint64_t pause_max;   // cycle lock, ns
+    uint64_t pause_total; // cycle lock, ns
+    uint64_t started;     // const: when the first cycle or reading was, ns
 } stats;
 
 // Milliseconds as Go prints them: two digits below 10, whole ones above.

@@ -8,8 +8,8 @@
 #include <stdint.h>
 
 struct sv_text {
-    char *p;    // where the next character goes
-    char *end;  // one past the buffer; what doesn't fit is dropped
+    char *p;   // where the next character goes
+    char *end; // one past the buffer; what doesn't fit is dropped
     char *start;
 };
 

@@ -25,17 +25,17 @@
 #include "os.h"
 #include "scanners.h"
 
-#define STOP_PATIENCE_NS 50000000u    // until a thread that doesn't answer is asked for its state
-#define STOP_LIMIT_NS 2000000000u     // the longest wait for one that only lacks a processor
+#define STOP_PATIENCE_NS 50000000u // until a thread that doesn't answer is asked for its state
+#define STOP_LIMIT_NS 2000000000u  // the longest wait for one that only lacks a processor
 #define WAIT_SLICE_NS 1000000u
 
 static struct {
     struct sv_lock lock;
-    struct sv_thread *threads;       // lock
-    int pid;                         // lock: the process all of them belong to
-    _Atomic uint32_t word;           // stopper: odd: stopped or stopping
-    _Atomic uint32_t answered;       // handlers count up; the stopper sleeps on it
-} world = {.word = 2};               // records start at 0: asked in no stop
+    struct sv_thread *threads; // lock
+    int pid;                   // lock: the process all of them belong to
+    _Atomic uint32_t word;     // stopper: odd: stopped or stopping
+    _Atomic uint32_t answered; // handlers count up; the stopper sleeps on it
+} world = {.word = 2};         // records start at 0: asked in no stop
 
 static struct sv_thread world_main;
 static _Atomic bool world_main_taken;

@@ -139,8 +139,7 @@ typedef new_handler_fn new_handler_get_fn(void);
 
 static new_handler_fn new_handler_find(void)
 {
-    new_handler_get_fn *get =
-        (new_handler_get_fn *)dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv");
+    new_handler_get_fn *get = (new_handler_get_fn *)dlsym(RTLD_DEFAULT, "_ZSt15get_new_handlerv");
     return get != NULL ? get() : NULL;
 }
 

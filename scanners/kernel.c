@@ -43,37 +43,49 @@ struct key {
 // Published once by compare-and-swap.
 static _Atomic(uintptr_t) segments[SV_KERNEL_SEGMENTS];
 
-static size_t segment_slots(size_t i) { return (size_t)SLOTS_FIRST << i; }
+static size_t segment_slots(size_t i)
+{
+    return (size_t)SLOTS_FIRST << i;
+}
 
-static size_t segment_bytes(size_t i) {
+static size_t segment_bytes(size_t i)
+{
     return segment_slots(i) * (sizeof(uintptr_t) + sizeof(struct slot));
 }
 
-static uintptr_t segment_load(size_t i) {
+static uintptr_t segment_load(size_t i)
+{
     return atomic_load_explicit(&segments[i], memory_order_acquire);
 }
 
-static _Atomic uintptr_t *segment_words(uintptr_t segment) { return (_Atomic uintptr_t *)segment; }
+static _Atomic uintptr_t *segment_words(uintptr_t segment)
+{
+    return (_Atomic uintptr_t *)segment;
+}
 
-static struct slot *segment_slot(uintptr_t segment, size_t i, size_t index) {
+static struct slot *segment_slot(uintptr_t segment, size_t i, size_t index)
+{
     return (struct slot *)(segment + segment_slots(i) * sizeof(uintptr_t)) + index;
 }
 
-struct sv_mapping sv_kernel_own(size_t i) {
+struct sv_mapping sv_kernel_own(size_t i)
+{
     uintptr_t lo = segment_load(i);
     return (struct sv_mapping){lo, lo ? lo + segment_bytes(i) : lo, 0};
 }
 
 // Multiplication by odd constants (2^64 over the golden ratio, and two random ones), high bits
 // down.
-static size_t key_hash(const struct key *k) {
+static size_t key_hash(const struct key *k)
+{
     uint64_t h = k->a * UINT64_C(0x9e3779b97f4a7c15);
     h = (h ^ h >> 32 ^ k->b) * UINT64_C(0xd6e8feb86659fd93);
     h = (h ^ h >> 32 ^ k->kind) * UINT64_C(0xa0761d6478bd642f);
     return (size_t)(h ^ h >> 32);
 }
 
-static bool slot_has(const struct slot *s, const struct key *k) {
+static bool slot_has(const struct slot *s, const struct key *k)
+{
     return atomic_load_explicit(&s->kind, memory_order_relaxed) == k->kind &&
            atomic_load_explicit(&s->a, memory_order_relaxed) == k->a &&
            atomic_load_explicit(&s->b, memory_order_relaxed) == k->b;
@@ -81,14 +93,16 @@ static bool slot_has(const struct slot *s, const struct key *k) {
 
 // Takes the slot if it is still as it was in `state`; the release keeps the reading of the key
 // before.
-static bool slot_take(struct slot *s, uint64_t state) {
+static bool slot_take(struct slot *s, uint64_t state)
+{
     uint64_t taken = ((state & ~(uint64_t)STATE_MASK) + COUNT_ONE) | TAKEN;
     return atomic_compare_exchange_strong_explicit(&s->state, &state, taken, memory_order_acq_rel,
                                                    memory_order_relaxed);
 }
 
 // For the owner only.
-static void slot_leave(struct slot *s, unsigned as) {
+static void slot_leave(struct slot *s, unsigned as)
+{
     uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
     atomic_store_explicit(&s->state, (state & ~(uint64_t)STATE_MASK) | as, memory_order_release);
 }
@@ -106,11 +120,13 @@ struct probe {
     uint64_t state; // of the slot when it was looked at
 };
 
-static void probe_skip(struct probe *p) { // nothing further on in this segment
+static void probe_skip(struct probe *p)
+{ // nothing further on in this segment
     p->step = PROBES;
 }
 
-static bool probe_next(struct probe *p) {
+static bool probe_next(struct probe *p)
+{
     if (p->step == PROBES) {
         p->segment++;
         p->step = 0;
@@ -127,7 +143,8 @@ static bool probe_next(struct probe *p) {
 }
 
 // Takes the slot of the key. Else returns false, with *room the first slot that was free, if any.
-static bool key_take(const struct key *k, struct probe *found, struct probe *room) {
+static bool key_take(const struct key *k, struct probe *found, struct probe *room)
+{
     struct probe p = {.hash = key_hash(k)};
     room->slot = NULL;
     while (probe_next(&p)) {
@@ -145,7 +162,8 @@ static bool key_take(const struct key *k, struct probe *found, struct probe *roo
 }
 
 // Adds a segment. Another thread, or a handler in the middle of this, may add it first.
-static int segment_add(void) {
+static int segment_add(void)
+{
     size_t i = 0;
     while (i < SV_KERNEL_SEGMENTS && segment_load(i))
         i++;
@@ -163,7 +181,8 @@ static int segment_add(void) {
 
 // ---- the calls ----------------------------------------------------------------------------------
 
-static void slot_fill(const struct probe *p, const struct key *k, uintptr_t word) {
+static void slot_fill(const struct probe *p, const struct key *k, uintptr_t word)
+{
     atomic_store_explicit(p->word, word, memory_order_relaxed);
     atomic_store_explicit(&p->slot->kind, k->kind, memory_order_relaxed);
     atomic_store_explicit(&p->slot->a, k->a, memory_order_relaxed);
@@ -171,7 +190,8 @@ static void slot_fill(const struct probe *p, const struct key *k, uintptr_t word
     slot_leave(p->slot, FULL);
 }
 
-int sv_kernel_hold(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b, uintptr_t word) {
+int sv_kernel_hold(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b, uintptr_t word)
+{
     const struct key k = {(uintptr_t)kind, a, b};
     struct probe found, room;
     for (;;) {
@@ -188,7 +208,8 @@ int sv_kernel_hold(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b, uintptr_t
     }
 }
 
-void sv_kernel_drop(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b) {
+void sv_kernel_drop(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b)
+{
     const struct key k = {(uintptr_t)kind, a, b};
     struct probe found, room;
     while (key_take(&k, &found, &room)) {
@@ -197,7 +218,8 @@ void sv_kernel_drop(enum sv_kernel_kind kind, uintptr_t a, uintptr_t b) {
     }
 }
 
-void sv_kernel_each(sv_range_fn *fn, void *arg) {
+void sv_kernel_each(sv_range_fn *fn, void *arg)
+{
     for (size_t i = 0; i < SV_KERNEL_SEGMENTS; i++) {
         uintptr_t lo = segment_load(i);
         if (lo)

@@ -16,7 +16,10 @@
 // The kernel hands out at most a page of text a call; a line is longer only by an escaped path.
 enum { TEXT_SIZE = 64 << 10, CAP_FIRST = 2048 };
 
-static size_t block_size(size_t cap) { return cap * sizeof(struct sv_mapping) + TEXT_SIZE; }
+static size_t block_size(size_t cap)
+{
+    return cap * sizeof(struct sv_mapping) + TEXT_SIZE;
+}
 
 // ---- one line -----------------------------------------------------------------------------------
 
@@ -25,7 +28,8 @@ struct text {
     const char *at, *end;
 };
 
-static bool hex_take(struct text *t, char after, uintptr_t *value) {
+static bool hex_take(struct text *t, char after, uintptr_t *value)
+{
     uintptr_t v = 0;
     const char *start = t->at;
     for (; t->at < t->end; t->at++) {
@@ -46,7 +50,8 @@ static bool hex_take(struct text *t, char after, uintptr_t *value) {
     return true;
 }
 
-static bool name_begins(const struct text *t, const char *prefix) {
+static bool name_begins(const struct text *t, const char *prefix)
+{
     const char *p = t->at;
     for (; *prefix; prefix++, p++)
         if (p == t->end || *p != *prefix)
@@ -57,7 +62,8 @@ static bool name_begins(const struct text *t, const char *prefix) {
 // Files whose pages can be registers of a device, by name: everything of /dev but the shared memory
 // that lives there, the PCI resources in sysfs and procfs, and the drivers that hand out mappings
 // through nameless files. io_uring's rings are nameless files too, but memory, and hold user_data.
-static bool name_is_device(const struct text *t) {
+static bool name_is_device(const struct text *t)
+{
     if (name_begins(t, "/dev/"))
         return !name_begins(t, "/dev/shm/") && !name_begins(t, "/dev/zero") &&
                !name_begins(t, "/dev/hugepages/");
@@ -65,14 +71,16 @@ static bool name_is_device(const struct text *t) {
            name_begins(t, "anon_inode:dmabuf") || name_begins(t, "anon_inode:[vfio");
 }
 
-static bool name_is_anonymous(const struct text *t) {
+static bool name_is_anonymous(const struct text *t)
+{
     return name_begins(t, "/dev/zero") || name_begins(t, "[anon_shmem:") ||
            name_begins(t, "/SYSV") || name_begins(t, "/memfd:") || name_begins(t, "/anon_hugepage");
 }
 
 // The name is not looked at for more than the kinds below: it may hold any byte but a newline, and
 // a file that is called [stack] still has an inode.
-static uint32_t name_flags(const struct text *name, bool file, bool shared) {
+static uint32_t name_flags(const struct text *name, bool file, bool shared)
+{
     if (name->at == name->end)
         return 0;
     if (file) {
@@ -88,7 +96,8 @@ static uint32_t name_flags(const struct text *name, bool file, bool shared) {
     return 0;
 }
 
-static bool protection_take(struct text *t, uint32_t *flags) {
+static bool protection_take(struct text *t, uint32_t *flags)
+{
     const char *p = t->at;
     if (t->end - p < 5 || p[4] != ' ')
         return false;
@@ -103,7 +112,8 @@ static bool protection_take(struct text *t, uint32_t *flags) {
 
 // "lo-hi rwxp offset major:minor inode   name" (proc(5)); the inode is decimal, and only compared
 // with zero. Lines without a name may end in spaces.
-static bool line_parse(struct text t, struct sv_mapping *m) {
+static bool line_parse(struct text t, struct sv_mapping *m)
+{
     uintptr_t unused;
     if (!hex_take(&t, '-', &m->lo) || !hex_take(&t, ' ', &m->hi) || !protection_take(&t, &m->flags))
         return false;
@@ -127,7 +137,8 @@ static bool line_parse(struct text t, struct sv_mapping *m) {
 
 // Adds the whole lines of text[0..n). Returns how many bytes they were, or -ENOSPC when the array
 // is full, or -EBADMSG.
-static long lines_add(struct sv_maps *maps, const char *text, size_t n) {
+static long lines_add(struct sv_maps *maps, const char *text, size_t n)
+{
     size_t line = 0;
     for (size_t i = 0; i < n; i++) {
         if (text[i] != '\n')
@@ -145,7 +156,8 @@ static long lines_add(struct sv_maps *maps, const char *text, size_t n) {
     return (long)line;
 }
 
-static int file_read(struct sv_maps *maps, int fd) {
+static int file_read(struct sv_maps *maps, int fd)
+{
     char *text = (char *)(maps->v + maps->cap);
     size_t held = 0;
     maps->n = 0;
@@ -167,7 +179,8 @@ static int file_read(struct sv_maps *maps, int fd) {
     }
 }
 
-static int block_grow(struct sv_maps *maps) {
+static int block_grow(struct sv_maps *maps)
+{
     size_t cap = maps->cap ? maps->cap * 2 : CAP_FIRST;
     struct sv_mapping *v = sv_proc_map(block_size(cap));
     if (!v)
@@ -178,7 +191,8 @@ static int block_grow(struct sv_maps *maps) {
     return 0;
 }
 
-static int listing_read(struct sv_maps *maps, int fd) {
+static int listing_read(struct sv_maps *maps, int fd)
+{
     int err = maps->v ? 0 : block_grow(maps);
     while (err == 0) {
         err = file_read(maps, fd);
@@ -192,7 +206,8 @@ static int listing_read(struct sv_maps *maps, int fd) {
 }
 
 // From one thread at a time for one `maps`; world stopped, unless the caller only wants a hint.
-int sv_maps_read(struct sv_maps *maps, int procfd) {
+int sv_maps_read(struct sv_maps *maps, int procfd)
+{
     char here;
     int fd = sv_proc_file(procfd, "thread-self/maps", O_RDONLY);
     if (fd < 0) {
@@ -210,18 +225,21 @@ int sv_maps_read(struct sv_maps *maps, int procfd) {
     return err;
 }
 
-void sv_maps_free(struct sv_maps *maps) {
+void sv_maps_free(struct sv_maps *maps)
+{
     if (maps->v)
         sv_proc_unmap(maps->v, block_size(maps->cap));
     *maps = (struct sv_maps){0};
 }
 
-struct sv_mapping sv_maps_own(const struct sv_maps *maps) {
+struct sv_mapping sv_maps_own(const struct sv_maps *maps)
+{
     uintptr_t lo = (uintptr_t)maps->v;
     return (struct sv_mapping){lo, maps->v ? lo + block_size(maps->cap) : lo, 0};
 }
 
-const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr) {
+const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr)
+{
     size_t lo = 0, hi = maps->n;
     while (lo < hi) {
         size_t mid = lo + (hi - lo) / 2;

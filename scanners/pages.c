@@ -73,7 +73,8 @@ enum { REGIONS = 64, ENTRIES = 256, RESIDENT_BYTES = 1024 }; // buffers; the sta
 // ---- the descriptors ----------------------------------------------------------------------------
 
 // To be called early: a process that changes its user id can no longer open them. Any context.
-int sv_pages_open(struct sv_pages *pages, int procfd) {
+int sv_pages_open(struct sv_pages *pages, int procfd)
+{
     pages->pid = sv_proc_pid();
     pages->pagemap_fd = sv_proc_file(procfd, "thread-self/pagemap", O_RDONLY);
     pages->mem_fd = sv_proc_file(procfd, "thread-self/mem", O_RDONLY);
@@ -87,11 +88,13 @@ int sv_pages_open(struct sv_pages *pages, int procfd) {
     return err;
 }
 
-static bool descriptor_check(int fd, uint64_t inode) {
+static bool descriptor_check(int fd, uint64_t inode)
+{
     return fd < 0 || (inode != 0 && sv_proc_identity(fd) == inode);
 }
 
-int sv_pages_check(const struct sv_pages *pages) {
+int sv_pages_check(const struct sv_pages *pages)
+{
     if (pages->pagemap_fd < 0 && pages->mem_fd < 0)
         return 0;
     bool ours = pages->pid == sv_proc_pid() &&
@@ -101,7 +104,8 @@ int sv_pages_check(const struct sv_pages *pages) {
 }
 
 // Leaves alone what the program has opened in our place.
-void sv_pages_close(struct sv_pages *pages) {
+void sv_pages_close(struct sv_pages *pages)
+{
     if (pages->pagemap_fd >= 0 && descriptor_check(pages->pagemap_fd, pages->pagemap_inode))
         sv_proc_close(pages->pagemap_fd);
     if (pages->mem_fd >= 0 && descriptor_check(pages->mem_fd, pages->mem_inode))
@@ -119,13 +123,15 @@ struct joiner {
     void *arg;
 };
 
-static int joiner_flush(struct joiner *j) {
+static int joiner_flush(struct joiner *j)
+{
     uintptr_t lo = j->lo, hi = j->hi;
     j->lo = j->hi = 0;
     return lo < hi ? j->fn(j->arg, lo, hi, j->how) : 0;
 }
 
-static int joiner_add(struct joiner *j, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int joiner_add(struct joiner *j, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     if (lo == j->hi && how == j->how && j->lo < j->hi) {
         j->hi = hi;
         return 0;
@@ -142,7 +148,8 @@ static int joiner_add(struct joiner *j, uintptr_t lo, uintptr_t hi, enum sv_page
 typedef int piece_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
 // Calls fn for the runs of [lo, hi) that mincore reports.
-static int resident_each(uintptr_t lo, uintptr_t hi, piece_fn *fn, void *arg) {
+static int resident_each(uintptr_t lo, uintptr_t hi, piece_fn *fn, void *arg)
+{
     unsigned char vec[RESIDENT_BYTES];
     while (lo < hi) {
         size_t n = (hi - lo) / SV_HW_PAGE < sizeof vec ? (hi - lo) / SV_HW_PAGE : sizeof vec;
@@ -161,13 +168,15 @@ static int resident_each(uintptr_t lo, uintptr_t hi, piece_fn *fn, void *arg) {
     return 0;
 }
 
-static int doubtful_piece(void *arg, uintptr_t lo, uintptr_t hi) {
+static int doubtful_piece(void *arg, uintptr_t lo, uintptr_t hi)
+{
     return joiner_add(arg, lo, hi, SV_PAGES_DOUBTFUL);
 }
 
 // Pages of a private mapping that are not in memory but are not empty either. mincore knows those
 // in migration and those in the swap cache; with no swap in use, nothing else can hold a value.
-static int absent_add(struct joiner *j, uintptr_t lo, uintptr_t hi) {
+static int absent_add(struct joiner *j, uintptr_t lo, uintptr_t hi)
+{
     if (sv_proc_swap_used())
         return joiner_add(j, lo, hi, SV_PAGES_DOUBTFUL);
     return resident_each(lo, hi, doubtful_piece, j);
@@ -177,7 +186,8 @@ static int absent_add(struct joiner *j, uintptr_t lo, uintptr_t hi) {
 
 static _Atomic bool guard_unknown; // the kernel is older than SCAN_GUARD; set once, never cleared
 
-static int scan_batch(int fd, struct scan_arg *arg, bool file) {
+static int scan_batch(int fd, struct scan_arg *arg, bool file)
+{
     bool guard = !atomic_load_explicit(&guard_unknown, memory_order_relaxed);
     uint64_t without = SCAN_ZERO | (file ? SCAN_FILE : 0) | (guard ? SCAN_GUARD : 0);
     arg->category_inverted = without;
@@ -193,7 +203,8 @@ static int scan_batch(int fd, struct scan_arg *arg, bool file) {
 }
 
 // Returns 1 when the kernel has no such call, before any run was delivered.
-static int scan_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool file) {
+static int scan_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool file)
+{
     struct scan_region regions[REGIONS];
     struct scan_arg arg = {.size = sizeof arg,
                            .start = lo,
@@ -223,7 +234,8 @@ static int scan_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool 
 
 // ---- the pagemap's entries ----------------------------------------------------------------------
 
-static int entry_add(struct joiner *j, uintptr_t at, uint64_t entry, bool file) {
+static int entry_add(struct joiner *j, uintptr_t at, uint64_t entry, bool file)
+{
     if (!(entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) || (entry & ENTRY_GUARD))
         return 0;
     if (file && (entry & ENTRY_FILE))
@@ -233,7 +245,8 @@ static int entry_add(struct joiner *j, uintptr_t at, uint64_t entry, bool file) 
     return absent_add(j, at, at + SV_HW_PAGE);
 }
 
-static int entries_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool file) {
+static int entries_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool file)
+{
     uint64_t entries[ENTRIES];
     while (lo < hi) {
         size_t n = (hi - lo) / SV_HW_PAGE < ENTRIES ? (hi - lo) / SV_HW_PAGE : ENTRIES;
@@ -255,7 +268,8 @@ static int entries_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bo
 // ---- by mapping ---------------------------------------------------------------------------------
 
 static int private_each(struct joiner *j, const struct sv_pages *pages, uintptr_t lo, uintptr_t hi,
-                        bool file) {
+                        bool file)
+{
     if (pages->pagemap_fd >= 0) {
         int err = scan_each(j, pages->pagemap_fd, lo, hi, file);
         return err == 1 ? entries_each(j, pages->pagemap_fd, lo, hi, file) : err;
@@ -271,7 +285,8 @@ struct shared_walk {
     uintptr_t at; // up to here everything is delivered
 };
 
-static int shared_present(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int shared_present(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     struct shared_walk *w = arg;
     int err = w->at < lo ? joiner_add(w->out, w->at, lo, SV_PAGES_DOUBTFUL) : 0;
     w->at = hi;
@@ -280,7 +295,8 @@ static int shared_present(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_h
 
 // A run that mincore reports as resident. It does so too for files that the process may not write,
 // so only what the page table has is certain.
-static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi) {
+static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi)
+{
     struct shared_walk *w = arg;
     struct joiner present = {.fn = shared_present, .arg = w};
     w->at = lo;
@@ -297,7 +313,8 @@ static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi) {
 }
 
 int sv_pages_runs(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
-                  sv_pages_fn *fn, void *arg) {
+                  sv_pages_fn *fn, void *arg)
+{
     struct joiner j = {.fn = fn, .arg = arg};
     lo &= ~(SV_HW_PAGE - 1);
     hi = (hi + SV_HW_PAGE - 1) & ~(SV_HW_PAGE - 1);
@@ -316,7 +333,8 @@ struct each_arg {
     void *arg;
 };
 
-static int each_run(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int each_run(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     const struct each_arg *each = arg;
     (void)how;
     each->fn(each->arg, lo, hi);
@@ -324,7 +342,8 @@ static int each_run(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how
 }
 
 int sv_pages_each(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
-                  sv_range_fn *fn, void *arg) {
+                  sv_range_fn *fn, void *arg)
+{
     struct each_arg each = {fn, arg};
     return sv_pages_runs(pages, lo, hi, flags, each_run, &each);
 }

@@ -26,7 +26,8 @@ enum { FD_FIRST = 1000, PROC_ROOT_INODE = 1 };
 
 #if defined(__x86_64__)
 
-static long kernel_call(long number, long a, long b, long c, long d, long e, long f) {
+static long kernel_call(long number, long a, long b, long c, long d, long e, long f)
+{
     long result;
     register long r10 __asm__("r10") = d;
     register long r8 __asm__("r8") = e;
@@ -40,7 +41,8 @@ static long kernel_call(long number, long a, long b, long c, long d, long e, lon
 
 #else
 
-static long kernel_call(long number, long a, long b, long c, long d, long e, long f) {
+static long kernel_call(long number, long a, long b, long c, long d, long e, long f)
+{
     int saved = errno;
     long result = syscall(number, a, b, c, d, e, f);
     if (result == -1)
@@ -54,7 +56,8 @@ static long kernel_call(long number, long a, long b, long c, long d, long e, lon
 #define CALL(name, a, b, c, d, e, f)                                                               \
     kernel_call(SYS_##name, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
-long sv_proc_read(int fd, void *buf, size_t n) {
+long sv_proc_read(int fd, void *buf, size_t n)
+{
     long got;
     do
         got = CALL(read, fd, buf, n, 0, 0, 0);
@@ -62,7 +65,8 @@ long sv_proc_read(int fd, void *buf, size_t n) {
     return got;
 }
 
-long sv_proc_pread(int fd, void *buf, size_t n, uint64_t offset) {
+long sv_proc_pread(int fd, void *buf, size_t n, uint64_t offset)
+{
     long got;
     do
         got = CALL(pread64, fd, buf, n, offset, 0, 0);
@@ -70,11 +74,18 @@ long sv_proc_pread(int fd, void *buf, size_t n, uint64_t offset) {
     return got;
 }
 
-long sv_proc_rewind(int fd) { return CALL(lseek, fd, 0, SEEK_SET, 0, 0, 0); }
+long sv_proc_rewind(int fd)
+{
+    return CALL(lseek, fd, 0, SEEK_SET, 0, 0, 0);
+}
 
-long sv_proc_close(int fd) { return CALL(close, fd, 0, 0, 0, 0, 0); }
+long sv_proc_close(int fd)
+{
+    return CALL(close, fd, 0, 0, 0, 0, 0);
+}
 
-long sv_proc_ioctl(int fd, unsigned long request, void *arg) {
+long sv_proc_ioctl(int fd, unsigned long request, void *arg)
+{
     long result;
     do
         result = CALL(ioctl, fd, request, arg, 0, 0, 0);
@@ -82,7 +93,8 @@ long sv_proc_ioctl(int fd, unsigned long request, void *arg) {
     return result;
 }
 
-long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec) {
+long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec)
+{
     long result;
     do
         result = CALL(mincore, lo, n, vec, 0, 0, 0);
@@ -90,33 +102,44 @@ long sv_proc_mincore(uintptr_t lo, size_t n, unsigned char *vec) {
     return result;
 }
 
-int sv_proc_pid(void) { return (int)CALL(getpid, 0, 0, 0, 0, 0, 0); }
+int sv_proc_pid(void)
+{
+    return (int)CALL(getpid, 0, 0, 0, 0, 0, 0);
+}
 
 // The kernel lets a process read its own memory this way whatever its credentials; it honours the
 // protection of the mapping, so PROT_NONE gives -EFAULT.
-long sv_proc_copy(void *to, uintptr_t from, size_t n) {
+long sv_proc_copy(void *to, uintptr_t from, size_t n)
+{
     struct iovec local = {to, n}, remote = {(void *)from, n};
     return CALL(process_vm_readv, sv_proc_pid(), &local, 1, &remote, 1, 0);
 }
 
-bool sv_proc_swap_used(void) {
+bool sv_proc_swap_used(void)
+{
     struct sysinfo info;
     return CALL(sysinfo, &info, 0, 0, 0, 0, 0) != 0 || info.freeswap != info.totalswap;
 }
 
-void *sv_proc_map(size_t n) {
+void *sv_proc_map(size_t n)
+{
     long p = CALL(mmap, 0, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     return p < 0 && p >= -4095 ? NULL : (void *)p;
 }
 
-void sv_proc_unmap(void *p, size_t n) { CALL(munmap, p, n, 0, 0, 0, 0); }
+void sv_proc_unmap(void *p, size_t n)
+{
+    CALL(munmap, p, n, 0, 0, 0, 0);
+}
 
-static bool procfs_check(int fd) {
+static bool procfs_check(int fd)
+{
     struct statfs fs;
     return CALL(fstatfs, fd, &fs, 0, 0, 0, 0) == 0 && fs.f_type == PROC_SUPER_MAGIC;
 }
 
-uint64_t sv_proc_identity(int fd) {
+uint64_t sv_proc_identity(int fd)
+{
     struct stat st;
     if (fd < 0 || !procfs_check(fd) || CALL(fstat, fd, &st, 0, 0, 0, 0) != 0)
         return 0;
@@ -126,7 +149,8 @@ uint64_t sv_proc_identity(int fd) {
 // Gives `fd` a number from FD_FIRST up, or under a lower RLIMIT_NOFILE one near the limit. Closes
 // the old number. A descriptor never stays in 0..2: those are the program's streams even when
 // closed.
-static int fd_raise(int fd) {
+static int fd_raise(int fd)
+{
     struct rlimit limit;
     long high = CALL(fcntl, fd, F_DUPFD_CLOEXEC, FD_FIRST, 0, 0, 0);
     if (high < 0 && CALL(prlimit64, 0, RLIMIT_NOFILE, 0, &limit, 0, 0) == 0) {
@@ -141,7 +165,8 @@ static int fd_raise(int fd) {
 }
 
 // From any context. A later chroot does not matter to the descriptor.
-int sv_proc_open(void) {
+int sv_proc_open(void)
+{
     struct stat st;
     long fd = CALL(openat, AT_FDCWD, "/proc", O_PATH | O_DIRECTORY | O_CLOEXEC, 0, 0, 0);
     if (fd < 0)
@@ -156,7 +181,8 @@ int sv_proc_open(void) {
 
 // `path` is relative to /proc. -ENODEV: the file that opened does not lie on procfs, which also
 // means that procfd is no longer what sv_proc_open gave.
-int sv_proc_file(int procfd, const char *path, int flags) {
+int sv_proc_file(int procfd, const char *path, int flags)
+{
     if (procfd < 0)
         return -EBADF;
     long fd = CALL(openat, procfd, path, flags | O_CLOEXEC | O_NOCTTY, 0, 0, 0);

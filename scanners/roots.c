@@ -45,7 +45,8 @@ struct walk {
 
 // Returns how many bytes from `at` on were copied, at least 1; 0 when the page at `at` holds
 // nothing that the program could read; or -errno.
-static long bytes_copy(const struct walk *w, void *to, uintptr_t at, size_t n) {
+static long bytes_copy(const struct walk *w, void *to, uintptr_t at, size_t n)
+{
     bool readable = w->flags & SV_MAP_READ, shared = w->flags & SV_MAP_SHARED;
     int fd = w->in->pages->mem_fd;
     long fault, got;
@@ -65,7 +66,8 @@ static long bytes_copy(const struct walk *w, void *to, uintptr_t at, size_t n) {
 
 // Offers a copy of [lo, hi), piece by piece. A piece begins at the same offset from a word's
 // boundary as what it is a copy of.
-static int copy_offer(struct walk *w, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int copy_offer(struct walk *w, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     if (!w->bounce)
         w->bounce = sv_proc_map(BOUNCE_SIZE);
     if (!w->bounce)
@@ -87,7 +89,8 @@ static int copy_offer(struct walk *w, uintptr_t lo, uintptr_t hi, enum sv_pages_
     return 0;
 }
 
-static int run_offer(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int run_offer(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     struct walk *w = arg;
     lo = lo > w->lo ? lo : w->lo;
     hi = hi < w->hi ? hi : w->hi;
@@ -104,7 +107,8 @@ static int run_offer(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how ho
 
 // The exclusion that begins first of those that end behind `lo`; empty and at the end of memory
 // when there is none. `lo` never goes back within a walk.
-static struct sv_mapping exclusion_next(struct walk *w, uintptr_t lo) {
+static struct sv_mapping exclusion_next(struct walk *w, uintptr_t lo)
+{
     const struct sv_mapping *v = w->in->exclude;
     struct sv_mapping next = {UINTPTR_MAX, UINTPTR_MAX, 0};
     while (w->cursor < w->in->nexclude && v[w->cursor].hi <= lo)
@@ -121,7 +125,8 @@ static struct sv_mapping exclusion_next(struct walk *w, uintptr_t lo) {
     return next;
 }
 
-static int mapping_offer(struct walk *w, const struct sv_mapping *m) {
+static int mapping_offer(struct walk *w, const struct sv_mapping *m)
+{
     uintptr_t lo = m->lo;
     while (lo < m->hi) {
         struct sv_mapping out = exclusion_next(w, lo);
@@ -142,7 +147,8 @@ static int mapping_offer(struct walk *w, const struct sv_mapping *m) {
 
 // What kinds of root a mapping belongs to (SV_ROOTS_*); it counts when any of them is wanted.
 // `after_data`: it begins where a private file mapping, or that mapping's bss, ends.
-static unsigned mapping_kinds(const struct sv_mapping *m, bool after_data) {
+static unsigned mapping_kinds(const struct sv_mapping *m, bool after_data)
+{
     if (m->flags & (SV_MAP_KERNEL | SV_MAP_DEVICE))
         return 0;
     if (m->flags & SV_MAP_SHARED) // of a file that the program only reads, nothing is its own
@@ -154,7 +160,8 @@ static unsigned mapping_kinds(const struct sv_mapping *m, bool after_data) {
     return after_data ? SV_ROOTS_MMAP | SV_ROOTS_DATA : SV_ROOTS_MMAP;
 }
 
-static int mappings_walk(struct walk *w) {
+static int mappings_walk(struct walk *w)
+{
     const struct sv_maps *maps = w->in->maps;
     uintptr_t data_end = 0;
     for (size_t i = 0; i < maps->n; i++) {
@@ -171,7 +178,8 @@ static int mappings_walk(struct walk *w) {
 
 // World stopped; one walk at a time is not needed, the walk keeps all its state on the stack. After
 // an error only part of the roots has been offered.
-int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg) {
+int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg)
+{
     struct walk w = {.in = in, .own = sv_maps_own(in->maps), .fn = fn, .arg = arg};
     int err = sv_pages_check(in->pages);
     if (err == 0)

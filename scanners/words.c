@@ -13,7 +13,8 @@
 typedef uintptr_t word_anywhere __attribute__((aligned(1), may_alias));
 
 size_t sv_words_filter_scalar(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
-                              uintptr_t *out) {
+                              uintptr_t *out)
+{
     size_t found = 0;
     for (size_t i = 0; i < n; i++) {
         uintptr_t w = words[i];
@@ -25,7 +26,8 @@ size_t sv_words_filter_scalar(const uintptr_t *words, size_t n, uintptr_t base, 
 
 // The kernel for this processor; asking the processor traps under a hypervisor, hence the memory.
 // Racing first callers store the same answer. May be called from any context.
-sv_words_fn *sv_words_best(void) {
+sv_words_fn *sv_words_best(void)
+{
     static sv_words_fn *_Atomic chosen;
     sv_words_fn *fn = atomic_load_explicit(&chosen, memory_order_relaxed);
     if (fn)
@@ -42,7 +44,8 @@ sv_words_fn *sv_words_best(void) {
 // A tagged word is written to `out` as the address it stands for: its ignored bits are base's. A
 // region that is not aligned to 2^(64 - tagbits) bytes keeps one value there, as user addresses do.
 size_t sv_words_filter_loose(uintptr_t lo, uintptr_t hi, unsigned tagbits, bool unaligned,
-                             uintptr_t base, size_t size, uintptr_t *out) {
+                             uintptr_t base, size_t size, uintptr_t *out)
+{
     uintptr_t step = unaligned ? 1 : sizeof(uintptr_t);
     uintptr_t kept = ~(uintptr_t)0 >> tagbits;
     uintptr_t top = base & ~kept;

@@ -32,7 +32,7 @@ static struct features features_read(void)
         __asm__ volatile("xgetbv" : "=a"(saved), "=d"(high) : "c"(0));
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d))
         return f;
-    f.avx2 = (b & bit_AVX2) && (saved & 0x06) == 0x06;     // XMM, YMM
+    f.avx2 = (b & bit_AVX2) && (saved & 0x06) == 0x06;       // XMM, YMM
     f.avx512f = (b & bit_AVX512F) && (saved & 0xe6) == 0xe6; // and masks, ZMM's halves, ZMM16..31
     return f;
 }
@@ -52,7 +52,9 @@ bool sv_words_have_avx512(void)
 // compress_table[m]: which 32-bit halves to gather so that the 64-bit lanes set in m come first.
 #define LANE(l) 2 * (l), 2 * (l) + 1
 #define ROW(a, b, c, d)                                                                            \
-    { LANE(a), LANE(b), LANE(c), LANE(d) }
+    {                                                                                              \
+        LANE(a), LANE(b), LANE(c), LANE(d)                                                         \
+    }
 static const uint32_t compress_table[16][8] __attribute__((aligned(32))) = {
     ROW(0, 0, 0, 0), ROW(0, 0, 0, 0), ROW(1, 0, 0, 0), ROW(0, 1, 0, 0),
     ROW(2, 0, 0, 0), ROW(0, 2, 0, 0), ROW(1, 2, 0, 0), ROW(0, 1, 2, 0),
@@ -63,20 +65,23 @@ static const uint32_t compress_table[16][8] __attribute__((aligned(32))) = {
 // Four lanes of hits as bits. AVX2 compares signed numbers only: `shift` is base with the top bit
 // flipped and `limit` is size with the top bit flipped, which orders unsigned numbers as signed
 // ones.
-AVX2 static inline unsigned lanes_test(__m256i w, __m256i shift, __m256i limit) {
+AVX2 static inline unsigned lanes_test(__m256i w, __m256i shift, __m256i limit)
+{
     __m256i below = _mm256_cmpgt_epi64(limit, _mm256_sub_epi64(w, shift));
     return (unsigned)_mm256_movemask_pd(_mm256_castsi256_pd(below));
 }
 
 // Stores four words at `out`, the hits first; the caller counts the hits and overwrites the rest.
-AVX2 static inline size_t lanes_store(uintptr_t *out, __m256i w, unsigned hits) {
+AVX2 static inline size_t lanes_store(uintptr_t *out, __m256i w, unsigned hits)
+{
     __m256i order = _mm256_load_si256((const __m256i *)compress_table[hits]);
     _mm256_storeu_si256((__m256i *)out, _mm256_permutevar8x32_epi32(w, order));
     return (size_t)__builtin_popcount(hits);
 }
 
 AVX2 size_t sv_words_filter_avx2(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
-                                 uintptr_t *out) {
+                                 uintptr_t *out)
+{
     const long long top = (long long)(1ull << 63);
     __m256i shift = _mm256_set1_epi64x((long long)base ^ top);
     __m256i limit = _mm256_set1_epi64x((long long)size ^ top);
@@ -105,17 +110,20 @@ AVX2 size_t sv_words_filter_avx2(const uintptr_t *words, size_t n, uintptr_t bas
 
 // Compressing to a register and storing that: the form of VPCOMPRESSQ that writes to memory is ten
 // times slower on Zen 4.
-AVX512 static inline size_t line_store(uintptr_t *out, __m512i w, __mmask8 hits) {
+AVX512 static inline size_t line_store(uintptr_t *out, __m512i w, __mmask8 hits)
+{
     _mm512_storeu_si512(out, _mm512_maskz_compress_epi64(hits, w));
     return (size_t)__builtin_popcount(hits);
 }
 
-AVX512 static inline __mmask8 line_test(__m512i w, __m512i base, __m512i size) {
+AVX512 static inline __mmask8 line_test(__m512i w, __m512i base, __m512i size)
+{
     return _mm512_cmplt_epu64_mask(_mm512_sub_epi64(w, base), size);
 }
 
 AVX512 size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
-                                     uintptr_t *out) {
+                                     uintptr_t *out)
+{
     __m512i vbase = _mm512_set1_epi64((long long)base), vsize = _mm512_set1_epi64((long long)size);
     size_t found = 0, i = 0;
     for (; i + 32 <= n; i += 32) {
@@ -145,17 +153,25 @@ AVX512 size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t
 
 #else
 
-bool sv_words_have_avx2(void) { return false; }
+bool sv_words_have_avx2(void)
+{
+    return false;
+}
 
-bool sv_words_have_avx512(void) { return false; }
+bool sv_words_have_avx512(void)
+{
+    return false;
+}
 
 size_t sv_words_filter_avx2(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
-                            uintptr_t *out) {
+                            uintptr_t *out)
+{
     return sv_words_filter_scalar(words, n, base, size, out);
 }
 
 size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t base, size_t size,
-                              uintptr_t *out) {
+                              uintptr_t *out)
+{
     return sv_words_filter_scalar(words, n, base, size, out);
 }
 

@@ -30,8 +30,8 @@ struct salvage_stats {
     uint64_t pause_ns_total;   // all stops
 };
 
-int salvage_enabled(void) SALVAGE_WEAK;     // 1 under the library
-size_t salvage_collect(void) SALVAGE_WEAK;  // a whole collection now; bytes reclaimed by it
+int salvage_enabled(void) SALVAGE_WEAK;    // 1 under the library
+size_t salvage_collect(void) SALVAGE_WEAK; // a whole collection now; bytes reclaimed by it
 void salvage_stats(struct salvage_stats *) SALVAGE_WEAK;
 void *salvage_malloc_noscan(size_t) SALVAGE_WEAK; // memory that holds no pointers; free() as usual
 void salvage_add_root(const void *, size_t) SALVAGE_WEAK;    // a range to look for pointers in

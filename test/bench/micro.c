@@ -56,7 +56,10 @@ static void *dummy_calloc(size_t count, size_t size)
     return dummy_block;
 }
 
-static void dummy_free(void *block) { (void)block; }
+static void dummy_free(void *block)
+{
+    (void)block;
+}
 
 static _Noreturn void fail(const char *what)
 {

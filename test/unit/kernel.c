@@ -19,7 +19,8 @@ struct tally {
     size_t others; // words that are neither zero nor counted
 };
 
-static void range_tally(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_tally(void *arg, uintptr_t lo, uintptr_t hi)
+{
     struct tally *t = arg;
     for (uintptr_t p = lo; p < hi; p += sizeof(uintptr_t)) {
         uintptr_t w = *(uintptr_t *)p;
@@ -30,14 +31,16 @@ static void range_tally(void *arg, uintptr_t lo, uintptr_t hi) {
     }
 }
 
-static unsigned times_held(uintptr_t word) {
+static unsigned times_held(uintptr_t word)
+{
     unsigned count = 0;
     struct tally t = {.lo = word, .n = 1, .count = &count};
     sv_kernel_each(range_tally, &t);
     return count;
 }
 
-Test(kernel, hold_replace_drop) {
+Test(kernel, hold_replace_drop)
+{
     cr_assert_eq(sv_kernel_hold(SV_KERNEL_EPOLL, 3, 4, 1000), 0);
     cr_assert_eq(sv_kernel_hold(SV_KERNEL_TIMER, 3, 4, 1001), 0);
     cr_assert_eq(sv_kernel_hold(SV_KERNEL_EPOLL, 4, 3, 1002), 0);
@@ -52,7 +55,8 @@ Test(kernel, hold_replace_drop) {
     cr_assert_eq(times_held(1004), 1);
 }
 
-Test(kernel, model) { // 50000 keys come and go
+Test(kernel, model)
+{ // 50000 keys come and go
     enum { KEYS = 50000, STEPS = 600000 };
     static uintptr_t held[KEYS]; // the word, or 0
     static unsigned count[STEPS + 1];
@@ -79,12 +83,14 @@ Test(kernel, model) { // 50000 keys come and go
 
 static size_t bytes_offered;
 
-static void range_add(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_add(void *arg, uintptr_t lo, uintptr_t hi)
+{
     (void)arg;
     bytes_offered += hi - lo;
 }
 
-Test(kernel, dropped_places_serve_other_keys) {
+Test(kernel, dropped_places_serve_other_keys)
+{
     for (uintptr_t i = 0; i < 300000; i++) {
         sv_kernel_hold(SV_KERNEL_TIMER, i, i * 7, i + 1);
         sv_kernel_drop(SV_KERNEL_TIMER, i, i * 7);
@@ -99,7 +105,8 @@ enum { THREADS = 4, OWN = 300, ROUNDS = 40000 };
 static uintptr_t last[THREADS][OWN];
 static _Atomic int failures;
 
-static void *owner_run(void *arg) {
+static void *owner_run(void *arg)
+{
     uintptr_t me = (uintptr_t)arg;
     unsigned random = (unsigned)me + 1;
     for (uintptr_t round = 1; round <= ROUNDS; round++) {
@@ -118,13 +125,15 @@ static void *owner_run(void *arg) {
     return NULL;
 }
 
-static size_t held_all(void) {
+static size_t held_all(void)
+{
     struct tally t = {.lo = 0, .n = 0};
     sv_kernel_each(range_tally, &t);
     return t.others;
 }
 
-Test(kernel, threads) {
+Test(kernel, threads)
+{
     pthread_t threads[THREADS];
     for (uintptr_t i = 0; i < THREADS; i++)
         pthread_create(&threads[i], NULL, owner_run, (void *)i);
@@ -144,7 +153,8 @@ Test(kernel, threads) {
 
 static _Atomic uintptr_t ticks;
 
-static void tick(int signal_number) {
+static void tick(int signal_number)
+{
     (void)signal_number;
     uintptr_t n = ++ticks;
     int saved = errno;
@@ -157,7 +167,8 @@ static void tick(int signal_number) {
     errno = saved;
 }
 
-Test(kernel, handler_in_the_middle) {
+Test(kernel, handler_in_the_middle)
+{
     struct sigaction action = {.sa_handler = tick, .sa_flags = SA_RESTART};
     sigaction(SIGALRM, &action, NULL);
     struct itimerval timer = {{0, 50}, {0, 50}};
@@ -179,7 +190,8 @@ Test(kernel, handler_in_the_middle) {
     cr_assert_eq(t.others, 1 + (ticks < 4096 ? ticks : 4096));
 }
 
-Test(kernel, no_memory) {
+Test(kernel, no_memory)
+{
     struct rlimit limit = {1 << 20, 1 << 20};
     setrlimit(RLIMIT_AS, &limit);
     errno = 4321;

@@ -17,7 +17,8 @@ enum { PAGE = 4096 };
 
 static struct sv_maps maps;
 
-static void read_maps(void) {
+static void read_maps(void)
+{
     int procfd = sv_proc_open();
     cr_assert_geq(procfd, 0);
     errno = 4242;
@@ -27,7 +28,8 @@ static void read_maps(void) {
     close(procfd);
 }
 
-static uint32_t flags_at(const void *p) {
+static uint32_t flags_at(const void *p)
+{
     const struct sv_mapping *m = sv_maps_find(&maps, (uintptr_t)p);
     cr_assert(m, "%p is not listed", p);
     cr_assert(m->lo <= (uintptr_t)p && (uintptr_t)p < m->hi);
@@ -36,7 +38,8 @@ static uint32_t flags_at(const void *p) {
 
 static int global = 1;
 
-Test(maps, kinds) {
+Test(maps, kinds)
+{
     char *none = mmap(NULL, 3 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *shared = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int fd = memfd_create("a name) rw-p [stack]\n0-1 rwxp", MFD_CLOEXEC);
@@ -70,7 +73,8 @@ Test(maps, kinds) {
 }
 
 // Every line that the kernel prints, by another parser.
-static void compare_with_stdio(void) {
+static void compare_with_stdio(void)
+{
     FILE *f = fopen("/proc/self/maps", "r");
     setvbuf(f, NULL, _IOFBF, 1 << 20);
     read_maps();
@@ -87,7 +91,8 @@ static void compare_with_stdio(void) {
     cr_assert_eq(i, maps.n, "%zu of %zu lines agree", i, maps.n);
 }
 
-Test(maps, thousands) {
+Test(maps, thousands)
+{
     enum { COUNT = 20000 };
     char *p = mmap(NULL, (size_t)2 * COUNT * PAGE, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     cr_assert(p != MAP_FAILED);
@@ -106,7 +111,8 @@ Test(maps, thousands) {
     compare_with_stdio();
 }
 
-Test(maps, names_that_look_like_something_else) {
+Test(maps, names_that_look_like_something_else)
+{
     char dir[] = "/tmp/salvage-maps-XXXXXX", path[4200];
     cr_assert(mkdtemp(dir));
     static const char *names[] = {"[stack]", "a\nb", "dev", "x y (deleted)", "\\134"};
@@ -125,7 +131,8 @@ Test(maps, names_that_look_like_something_else) {
         cr_assert_eq(flags_at(at[i]), SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE);
 }
 
-Test(maps, long_names) {
+Test(maps, long_names)
+{
     char path[260] = "/tmp/salvage-", *end = path + strlen(path);
     memset(end, '\n', 230); // each is printed as four characters
     end[230] = 0;
@@ -143,7 +150,8 @@ Test(maps, long_names) {
         cr_assert_eq(flags_at(at[i]), SV_MAP_READ | SV_MAP_SHARED | SV_MAP_FILE);
 }
 
-Test(maps, devices) {
+Test(maps, devices)
+{
     int fd = open("/dev/mem", O_RDONLY);
     char *p = fd < 0 ? MAP_FAILED : mmap(NULL, PAGE, PROT_READ, MAP_SHARED, fd, 0xf0000);
     if (p == MAP_FAILED)
@@ -152,7 +160,8 @@ Test(maps, devices) {
     cr_assert(flags_at(p) & SV_MAP_DEVICE);
 }
 
-Test(maps, proc_that_is_no_proc) {
+Test(maps, proc_that_is_no_proc)
+{
     char dir[] = "/tmp/salvage-proc-XXXXXX";
     cr_assert(mkdtemp(dir));
     int procfd = open(dir, O_PATH | O_DIRECTORY);
@@ -169,7 +178,8 @@ Test(maps, proc_that_is_no_proc) {
     cr_assert_lt(sv_proc_file(sv_proc_open(), "self/nothing", O_RDONLY), 0);
 }
 
-Test(maps, descriptors_stay_out_of_the_way) {
+Test(maps, descriptors_stay_out_of_the_way)
+{
     int fd = sv_proc_open();
     cr_assert_geq(fd, 1000);
     cr_assert(fcntl(fd, F_GETFD) & FD_CLOEXEC);
@@ -187,7 +197,8 @@ Test(maps, descriptors_stay_out_of_the_way) {
     cr_assert(file == 62, "%d", file);
 }
 
-Test(maps, full_descriptor_table_is_an_error) {
+Test(maps, full_descriptor_table_is_an_error)
+{
     int procfd = sv_proc_open();
     while (dup(0) >= 0)
         ;

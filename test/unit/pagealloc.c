@@ -26,22 +26,28 @@ struct model {
 
 static uint64_t rng = 1;
 
-static uint32_t random_below(uint32_t n) {
+static uint32_t random_below(uint32_t n)
+{
     rng ^= rng << 13;
     rng ^= rng >> 7;
     rng ^= rng << 17;
     return (uint32_t)((rng >> 20) % n);
 }
 
-static uint32_t smaller(uint32_t a, uint32_t b) { return a < b ? a : b; }
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
 
 // Small numbers often, numbers up to n sometimes.
-static uint32_t random_length(uint32_t n) {
+static uint32_t random_length(uint32_t n)
+{
     static const uint32_t limits[] = {1, 16, 16, 70, 600, 5000, UINT32_MAX};
     return 1 + random_below(smaller(n, limits[random_below(7)]));
 }
 
-static void *tables_map(size_t bytes) {
+static void *tables_map(size_t bytes)
+{
     void *mem = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     cr_assert(mem != MAP_FAILED);
@@ -50,7 +56,8 @@ static void *tables_map(size_t bytes) {
 
 // ---- the model ----------------------------------------------------------------------------------
 
-static uint32_t model_find(const struct model *m, uint32_t n, uint32_t align) {
+static uint32_t model_find(const struct model *m, uint32_t n, uint32_t align)
+{
     for (uint32_t k = 0; k < m->nwindows; k++) {
         const struct window *w = &m->windows[k];
         uint32_t run = 0; // free pages before i, counted from an aligned one
@@ -68,14 +75,16 @@ static uint32_t model_find(const struct model *m, uint32_t n, uint32_t align) {
     return SV_NOPAGE;
 }
 
-static unsigned char *model_state(const struct model *m, uint32_t page) {
+static unsigned char *model_state(const struct model *m, uint32_t page)
+{
     for (uint32_t k = 0; k < m->nwindows; k++)
         if (page >= m->windows[k].base && page - m->windows[k].base < m->windows[k].n)
             return &m->windows[k].state[page - m->windows[k].base];
     return NULL;
 }
 
-static bool model_free(const struct model *m, uint32_t page, uint32_t n) {
+static bool model_free(const struct model *m, uint32_t page, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++) {
         const unsigned char *state = model_state(m, page + i);
         if (state == NULL || *state == USED)
@@ -84,14 +93,16 @@ static bool model_free(const struct model *m, uint32_t page, uint32_t n) {
     return true;
 }
 
-static bool model_clean(const struct model *m, uint32_t page, uint32_t n) {
+static bool model_clean(const struct model *m, uint32_t page, uint32_t n)
+{
     for (uint32_t i = 0; i < n; i++)
         if (*model_state(m, page + i) != CLEAN)
             return false;
     return true;
 }
 
-static void model_set(struct model *m, uint32_t page, uint32_t n, unsigned char to) {
+static void model_set(struct model *m, uint32_t page, uint32_t n, unsigned char to)
+{
     for (uint32_t i = 0; i < n; i++) {
         unsigned char *state = model_state(m, page + i);
         m->nfree += (to != USED) - (*state != USED);
@@ -100,7 +111,8 @@ static void model_set(struct model *m, uint32_t page, uint32_t n, unsigned char 
     }
 }
 
-static uint32_t model_find_dirty(const struct model *m, uint32_t below, uint32_t max, uint32_t *n) {
+static uint32_t model_find_dirty(const struct model *m, uint32_t below, uint32_t max, uint32_t *n)
+{
     for (uint32_t k = m->nwindows; k-- > 0;) {
         const struct window *w = &m->windows[k];
         if (below <= w->base)
@@ -118,13 +130,15 @@ static uint32_t model_find_dirty(const struct model *m, uint32_t below, uint32_t
 
 // ---- random steps -------------------------------------------------------------------------------
 
-static uint32_t page_choose(const struct model *m, const struct window **in) {
+static uint32_t page_choose(const struct model *m, const struct window **in)
+{
     const struct window *w = &m->windows[random_below(m->nwindows)];
     *in = w;
     return w->base + random_below(w->n);
 }
 
-static void step_take(struct sv_pagealloc *pa, struct model *m) {
+static void step_take(struct sv_pagealloc *pa, struct model *m)
+{
     uint32_t n = random_length(pa->npages);
     uint32_t align = random_below(3) == 0 ? 1u << random_below(14) : 1;
     bool clean = false;
@@ -137,7 +151,8 @@ static void step_take(struct sv_pagealloc *pa, struct model *m) {
     model_set(m, page, n, USED);
 }
 
-static void step_take_at(struct sv_pagealloc *pa, struct model *m) {
+static void step_take_at(struct sv_pagealloc *pa, struct model *m)
+{
     const struct window *w;
     uint32_t page = page_choose(m, &w);
     uint32_t n = random_length(200);
@@ -151,7 +166,8 @@ static void step_take_at(struct sv_pagealloc *pa, struct model *m) {
 }
 
 // Gives up to a random number of the used pages from a random one on.
-static void step_give(struct sv_pagealloc *pa, struct model *m) {
+static void step_give(struct sv_pagealloc *pa, struct model *m)
+{
     const struct window *w;
     uint32_t page = page_choose(m, &w);
     uint32_t most = smaller(random_length(w->n), w->base + w->n - page);
@@ -165,7 +181,8 @@ static void step_give(struct sv_pagealloc *pa, struct model *m) {
     model_set(m, page, n, clean ? CLEAN : DIRTY);
 }
 
-static void step_clean(struct sv_pagealloc *pa, struct model *m) {
+static void step_clean(struct sv_pagealloc *pa, struct model *m)
+{
     const struct window *w;
     uint32_t below = page_choose(m, &w) + random_below(2);
     uint32_t max = random_length(3000);
@@ -185,7 +202,8 @@ static void step_clean(struct sv_pagealloc *pa, struct model *m) {
 
 // What the entry of a block of `size` pages must be: the free runs at its start, anywhere in it,
 // and at its end, 21 bits each from the lowest; the top bit alone stands for 2^21 in all three.
-static uint64_t sum_expect(const struct window *w, uint32_t page, uint32_t size) {
+static uint64_t sum_expect(const struct window *w, uint32_t page, uint32_t size)
+{
     uint64_t start = UINT64_MAX, max = 0, run = 0;
     for (uint32_t i = page; i < page + size; i++) {
         bool is_free = i < w->n && w->state[i] != USED;
@@ -200,7 +218,8 @@ static uint64_t sum_expect(const struct window *w, uint32_t page, uint32_t size)
 }
 
 // Of a region that one window covers.
-static void sums_compare(const struct sv_pagealloc *pa, const struct window *w) {
+static void sums_compare(const struct sv_pagealloc *pa, const struct window *w)
+{
     for (uint32_t level = 0; level < SV_PAGEALLOC_LEVELS; level++) {
         uint32_t size = 512u << 3 * (SV_PAGEALLOC_LEVELS - 1 - level);
         cr_assert(pa->nsum[level] == (w->n + size - 1) / size);
@@ -210,7 +229,8 @@ static void sums_compare(const struct sv_pagealloc *pa, const struct window *w) 
     }
 }
 
-static void state_compare(const struct sv_pagealloc *pa, const struct model *m) {
+static void state_compare(const struct sv_pagealloc *pa, const struct model *m)
+{
     sv_pagealloc_check(pa);
     cr_assert(pa->nfree == m->nfree, "free: %u, not %u", pa->nfree, m->nfree);
     cr_assert(pa->ndirty == m->ndirty, "dirty: %u, not %u", pa->ndirty, m->ndirty);
@@ -228,7 +248,8 @@ static void state_compare(const struct sv_pagealloc *pa, const struct model *m) 
     }
 }
 
-static void steps_run(struct sv_pagealloc *pa, struct model *m, int steps) {
+static void steps_run(struct sv_pagealloc *pa, struct model *m, int steps)
+{
     for (int i = 0; i < steps; i++) {
         // Phases of mostly taking and mostly giving, so that the region is now full, now empty.
         uint32_t takes = i / 250 % 2 ? 12 : 5;
@@ -251,7 +272,8 @@ static void steps_run(struct sv_pagealloc *pa, struct model *m, int steps) {
 
 // ---- tests --------------------------------------------------------------------------------------
 
-static void region_run(uint32_t npages, int steps) {
+static void region_run(uint32_t npages, int steps)
+{
     size_t bytes = sv_pagealloc_bytes(npages);
     void *mem = tables_map(bytes);
     struct sv_pagealloc pa;
@@ -265,13 +287,15 @@ static void region_run(uint32_t npages, int steps) {
     munmap(mem, bytes);
 }
 
-Test(pagealloc, follows_model_in_small_regions) {
+Test(pagealloc, follows_model_in_small_regions)
+{
     static const uint32_t sizes[] = {1, 2, 63, 64, 65, 511, 512, 513, 1000, 4095, 4096, 4097};
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         region_run(sizes[i], 3000);
 }
 
-Test(pagealloc, follows_model_in_larger_regions) {
+Test(pagealloc, follows_model_in_larger_regions)
+{
     region_run(32768, 2000);
     region_run(40001, 2000);
     region_run(300007, 500);
@@ -279,7 +303,8 @@ Test(pagealloc, follows_model_in_larger_regions) {
 }
 
 // Pages resident of a mapping, in pages of the kernel.
-static size_t resident_count(void *mem, size_t bytes) {
+static size_t resident_count(void *mem, size_t bytes)
+{
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t n = (bytes + page - 1) / page, count = 0;
     unsigned char *seen = malloc(n);
@@ -295,7 +320,8 @@ static size_t resident_count(void *mem, size_t bytes) {
 
 // A region of 1 TiB of which a few windows are used: at both ends, and across the borders of blocks
 // of every level. The tables elsewhere must stay untouched.
-Test(pagealloc, follows_model_in_sparse_region) {
+Test(pagealloc, follows_model_in_sparse_region)
+{
     uint32_t npages = 1u << 27;
     size_t bytes = sv_pagealloc_bytes(npages);
     void *mem = tables_map(bytes);
@@ -322,7 +348,8 @@ Test(pagealloc, follows_model_in_sparse_region) {
 
 // Runs longer than a root entry, and root entries that are wholly free, which have a code of their
 // own.
-Test(pagealloc, joins_root_entries) {
+Test(pagealloc, joins_root_entries)
+{
     uint32_t block = 1u << 21;
     uint32_t npages = 6 * block + 77;
     size_t bytes = sv_pagealloc_bytes(npages);
@@ -351,7 +378,8 @@ Test(pagealloc, joins_root_entries) {
 }
 
 // First fit with an alignment must not pass over a run too short for n + align - 1 that still fits.
-Test(pagealloc, aligned_take_uses_exact_fit) {
+Test(pagealloc, aligned_take_uses_exact_fit)
+{
     uint32_t npages = 4096;
     size_t bytes = sv_pagealloc_bytes(npages);
     void *mem = tables_map(bytes);
@@ -371,7 +399,8 @@ Test(pagealloc, aligned_take_uses_exact_fit) {
 }
 
 // Requests at and beyond the end, of a region whose bitmaps lie back to back.
-Test(pagealloc, ends_at_region_end) {
+Test(pagealloc, ends_at_region_end)
+{
     uint32_t npages = 4096;
     size_t bytes = sv_pagealloc_bytes(npages);
     void *mem = tables_map(bytes);
@@ -409,7 +438,8 @@ enum fault {
     FAULT_END
 };
 
-static void fault_make(struct sv_pagealloc *pa, enum fault fault) {
+static void fault_make(struct sv_pagealloc *pa, enum fault fault)
+{
     switch (fault) {
     case FAULT_LEAF:
         pa->sum[SV_PAGEALLOC_LEVELS - 1][0] += 1;
@@ -445,7 +475,8 @@ static void fault_make(struct sv_pagealloc *pa, enum fault fault) {
 }
 
 // The check finds what it is there for, and wrong calls do not pass.
-Test(pagealloc, check_dies_of_each_fault) {
+Test(pagealloc, check_dies_of_each_fault)
+{
     uint32_t npages = 5000;
     size_t bytes = sv_pagealloc_bytes(npages);
     for (int fault = FAULT_NONE; fault < FAULT_END; fault++) {

@@ -24,7 +24,8 @@ enum { PAGE = 4096, COUNT = 64, GUARD_INSTALL = 102 };
 
 static struct sv_pages pages;
 
-static void pages_open(void) {
+static void pages_open(void)
+{
     int procfd = sv_proc_open();
     cr_assert_eq(sv_pages_open(&pages, procfd), 0);
     cr_assert_eq(sv_pages_check(&pages), 0);
@@ -32,7 +33,8 @@ static void pages_open(void) {
 }
 
 // From here on the kernel answers PAGEMAP_SCAN as one before 6.7 does.
-static void scan_forbid(void) {
+static void scan_forbid(void)
+{
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
@@ -46,7 +48,8 @@ static void scan_forbid(void) {
     cr_assert(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
-static void pages_open_without_scan(void) {
+static void pages_open_without_scan(void)
+{
     pages_open();
     scan_forbid();
 }
@@ -60,7 +63,8 @@ struct seen {
     char page[COUNT + 1]; // '.', 'p' present, 'd' doubtful
 };
 
-static int run_note(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how) {
+static int run_note(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how)
+{
     struct seen *s = arg;
     cr_assert(lo < hi && lo >= s->last && lo % PAGE == 0 && hi % PAGE == 0);
     s->last = hi;
@@ -69,7 +73,8 @@ static int run_note(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how
     return 0;
 }
 
-static const char *report(const struct sv_pages *from, void *p, size_t n, uint32_t flags) {
+static const char *report(const struct sv_pages *from, void *p, size_t n, uint32_t flags)
+{
     static struct seen s;
     s.base = p;
     s.last = 0;
@@ -82,13 +87,15 @@ static const char *report(const struct sv_pages *from, void *p, size_t n, uint32
     return s.page;
 }
 
-static char *anonymous(size_t n, int protection) {
+static char *anonymous(size_t n, int protection)
+{
     char *p = mmap(NULL, n * PAGE, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     cr_assert(p != MAP_FAILED);
     return p;
 }
 
-static void anonymous_private(void) {
+static void anonymous_private(void)
+{
     char *p = anonymous(8, PROT_READ | PROT_WRITE);
     cr_assert_str_eq(report(&pages, p, 8, 3), "........");
     p[3 * PAGE] = 1;
@@ -100,17 +107,25 @@ static void anonymous_private(void) {
     cr_assert_str_eq(report(&pages, p + 4 * PAGE, 4, 0), "p..p");
 }
 
-Test(pages, anonymous_private) { anonymous_private(); }
+Test(pages, anonymous_private)
+{
+    anonymous_private();
+}
 
-Test(pages_entries, anonymous_private) { anonymous_private(); }
+Test(pages_entries, anonymous_private)
+{
+    anonymous_private();
+}
 
-Test(pages, page_of_zeroes_is_nothing) {
+Test(pages, page_of_zeroes_is_nothing)
+{
     char *p = anonymous(2, PROT_READ | PROT_WRITE);
     (void)*(volatile char *)p;
     cr_assert_str_eq(report(&pages, p, 2, 3), "..");
 }
 
-Test(pages, widened_to_pages) {
+Test(pages, widened_to_pages)
+{
     char *p = anonymous(4, PROT_READ | PROT_WRITE);
     p[PAGE] = p[2 * PAGE] = 1;
     struct seen s = {.base = p, .page = "...."};
@@ -120,7 +135,8 @@ Test(pages, widened_to_pages) {
     cr_assert_str_eq(s.page, ".pp.");
 }
 
-static void file_private(void) {
+static void file_private(void)
+{
     int fd = memfd_create("file", MFD_CLOEXEC);
     char buf[6 * PAGE];
     memset(buf, 1, sizeof buf);
@@ -135,13 +151,20 @@ static void file_private(void) {
     cr_assert_str_eq(report(&pages, p, 8, SV_MAP_READ | SV_MAP_FILE), "........");
 }
 
-Test(pages, file_private) { file_private(); }
+Test(pages, file_private)
+{
+    file_private();
+}
 
-Test(pages_entries, file_private) { file_private(); }
+Test(pages_entries, file_private)
+{
+    file_private();
+}
 
 static const uint32_t SHARED = SV_MAP_READ | SV_MAP_WRITE | SV_MAP_SHARED | SV_MAP_FILE;
 
-static void shared_in_parent_and_child(void) {
+static void shared_in_parent_and_child(void)
+{
     int fd = memfd_create("file", MFD_CLOEXEC);
     cr_assert(ftruncate(fd, 5 * PAGE) == 0);
     char *p =
@@ -163,11 +186,18 @@ static void shared_in_parent_and_child(void) {
     cr_assert_eq(status, 0, "%x", status);
 }
 
-Test(pages, shared_in_parent_and_child) { shared_in_parent_and_child(); }
+Test(pages, shared_in_parent_and_child)
+{
+    shared_in_parent_and_child();
+}
 
-Test(pages_entries, shared_in_parent_and_child) { shared_in_parent_and_child(); }
+Test(pages_entries, shared_in_parent_and_child)
+{
+    shared_in_parent_and_child();
+}
 
-static void guards(void) {
+static void guards(void)
+{
     char *p = anonymous(8, PROT_READ | PROT_WRITE);
     p[0] = p[PAGE] = p[3 * PAGE] = 1;
     if (madvise(p + PAGE, 2 * PAGE, GUARD_INSTALL) != 0)
@@ -175,11 +205,18 @@ static void guards(void) {
     cr_assert_str_eq(report(&pages, p, 8, 3), "p..p....");
 }
 
-Test(pages, guards) { guards(); }
+Test(pages, guards)
+{
+    guards();
+}
 
-Test(pages_entries, guards) { guards(); }
+Test(pages_entries, guards)
+{
+    guards();
+}
 
-static void write_protection_before_first_use(void) {
+static void write_protection_before_first_use(void)
+{
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     struct uffdio_api api = {.api = UFFD_API, .features = 1 << 13 | 1 << 15}; // unpopulated, async
     if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0)
@@ -194,26 +231,34 @@ static void write_protection_before_first_use(void) {
     cr_assert_str_eq(report(&pages, p, 8, 3), "pp....p.");
 }
 
-Test(pages, write_protection_before_first_use) { write_protection_before_first_use(); }
+Test(pages, write_protection_before_first_use)
+{
+    write_protection_before_first_use();
+}
 
-Test(pages_entries, write_protection_before_first_use) { write_protection_before_first_use(); }
+Test(pages_entries, write_protection_before_first_use)
+{
+    write_protection_before_first_use();
+}
 
 static size_t reported, runs;
 
-static void range_count(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_count(void *arg, uintptr_t lo, uintptr_t hi)
+{
     (void)arg;
     reported += hi - lo;
     runs++;
 }
 
-static double milliseconds(void) {
+static double milliseconds(void)
+{
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec / 1e6;
 }
 
-static void
-batches_join(void) { // more runs than one call delivers, and one run longer than a batch
+static void batches_join(void)
+{ // more runs than one call delivers, and one run longer than a batch
     enum { N = 3000 };
     char *p = anonymous(N, PROT_READ | PROT_WRITE);
     for (size_t i = 0; i < N; i++)
@@ -225,11 +270,18 @@ batches_join(void) { // more runs than one call delivers, and one run longer tha
     cr_assert_eq(runs, 667, "%zu", runs);
 }
 
-Test(pages, batches_join) { batches_join(); }
+Test(pages, batches_join)
+{
+    batches_join();
+}
 
-Test(pages_entries, batches_join) { batches_join(); }
+Test(pages_entries, batches_join)
+{
+    batches_join();
+}
 
-Test(pages, huge_reserve_is_quick) {
+Test(pages, huge_reserve_is_quick)
+{
     size_t size = (size_t)500 << 30;
     char *p = anonymous(size / PAGE, PROT_NONE);
     double before = milliseconds();
@@ -244,7 +296,8 @@ Test(pages, huge_reserve_is_quick) {
     cr_assert_eq(reported, PAGE);
 }
 
-Test(pages, huge_pages) {
+Test(pages, huge_pages)
+{
     char *p = anonymous(2048, PROT_READ | PROT_WRITE);
     char *huge = (char *)(((uintptr_t)p + (2 << 20) - 1) & ~(((uintptr_t)2 << 20) - 1));
     madvise(huge, 2 << 20, MADV_HUGEPAGE);
@@ -253,7 +306,8 @@ Test(pages, huge_pages) {
 }
 
 // Without the pagemap: nothing that was written may be missing, and what is reported is doubtful.
-Test(pages, without_pagemap) {
+Test(pages, without_pagemap)
+{
     struct sv_pages none = {.pagemap_fd = -1, .mem_fd = -1};
     cr_assert_eq(sv_pages_check(&none), 0);
     char *p = anonymous(8, PROT_READ | PROT_WRITE);
@@ -263,7 +317,8 @@ Test(pages, without_pagemap) {
     cr_assert_str_eq(report(&none, p, 8, SV_MAP_READ | SV_MAP_FILE), "dddddddd");
 }
 
-Test(pages, stolen_descriptor_is_noticed) {
+Test(pages, stolen_descriptor_is_noticed)
+{
     int other = open("/proc/self/maps", O_RDONLY);
     cr_assert_geq(dup2(other, pages.pagemap_fd), 0);
     cr_assert_eq(sv_pages_check(&pages), -EBADF);

@@ -41,9 +41,13 @@ static struct plant {
 } plants[PLANTS_MAX];
 static size_t nplants;
 
-static uintptr_t plant_word(size_t i) { return KEY ^ (0x1000 + i); }
+static uintptr_t plant_word(size_t i)
+{
+    return KEY ^ (0x1000 + i);
+}
 
-static void plant(const char *name, void *at, unsigned kinds, enum expected expected) {
+static void plant(const char *name, void *at, unsigned kinds, enum expected expected)
+{
     cr_assert_lt(nplants, PLANTS_MAX);
     plants[nplants] = (struct plant){name, at, kinds, expected, 0, 0};
     if (expected != NEVER || kinds)
@@ -56,7 +60,8 @@ static struct sv_pages pages;
 static struct sv_mapping exclude[256];
 static size_t nexclude;
 
-static void range_check(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_check(void *arg, uintptr_t lo, uintptr_t hi)
+{
     (void)arg;
     cr_assert(lo < hi);
     bool copy = !sv_maps_find(&maps, lo); // the buffer was mapped after the listing was made
@@ -73,7 +78,8 @@ static void range_check(void *arg, uintptr_t lo, uintptr_t hi) {
     __asm__ volatile("" ::"r"(sum));
 }
 
-static int walk(unsigned which) {
+static int walk(unsigned which)
+{
     for (size_t i = 0; i < nplants; i++)
         plants[i].in_place = plants[i].copied = 0;
     struct sv_roots_in in = {&maps, &pages, exclude, nexclude, which};
@@ -83,14 +89,16 @@ static int walk(unsigned which) {
     return err;
 }
 
-static void listing_make(void) {
+static void listing_make(void)
+{
     int procfd = sv_proc_open();
     cr_assert_eq(sv_maps_read(&maps, procfd), 0);
     close(procfd);
 }
 
 // `copies`: what is expected in place may be offered as a copy instead.
-static void check(unsigned which, bool copies) {
+static void check(unsigned which, bool copies)
+{
     for (size_t i = 0; i < nplants; i++) {
         const struct plant *p = &plants[i];
         // Anonymous memory that happens to begin where a file mapping ends counts as its bss too.
@@ -117,7 +125,8 @@ static _Thread_local uintptr_t tls_word;
 
 static pthread_barrier_t barrier;
 
-static void *thread_run(void *arg) {
+static void *thread_run(void *arg)
+{
     uintptr_t local = 0;
     plant("thread's stack", (void *)&local, SV_ROOTS_MMAP, IN_PLACE);
     plant("thread's variable", &tls_word, SV_ROOTS_MMAP, IN_PLACE);
@@ -126,13 +135,15 @@ static void *thread_run(void *arg) {
     return arg;
 }
 
-static char *map(size_t n, int protection, int flags, int fd) {
+static char *map(size_t n, int protection, int flags, int fd)
+{
     char *p = mmap(NULL, n, protection, flags | MAP_NORESERVE, fd, 0);
     cr_assert(p != MAP_FAILED);
     return p;
 }
 
-static int memory_file(size_t n) {
+static int memory_file(size_t n)
+{
     int fd = memfd_create("file", MFD_CLOEXEC);
     cr_assert(ftruncate(fd, (off_t)n) == 0);
     return fd;
@@ -140,7 +151,8 @@ static int memory_file(size_t n) {
 
 static const int RW = PROT_READ | PROT_WRITE, ANON = MAP_PRIVATE | MAP_ANONYMOUS;
 
-static void anonymous_plant(void) {
+static void anonymous_plant(void)
+{
     char *p = map(4 * PAGE, RW, ANON, -1);
     plant("anonymous", p + PAGE, SV_ROOTS_MMAP, IN_PLACE);
     plant("anonymous, end of a page", p + 2 * PAGE - 8, SV_ROOTS_MMAP, IN_PLACE);
@@ -164,7 +176,8 @@ static void anonymous_plant(void) {
     plant("in a huge arena", p + ((size_t)150 << 30), SV_ROOTS_MMAP, IN_PLACE);
 }
 
-static void unreadable_plant(void) {
+static void unreadable_plant(void)
+{
     char *p = map(40 * PAGE, RW, ANON, -1);
     plant("PROT_NONE, first word", p, SV_ROOTS_MMAP, COPIED);
     plant("PROT_NONE, alone on its page", p + 5 * PAGE + 32, SV_ROOTS_MMAP, COPIED);
@@ -177,7 +190,8 @@ static void unreadable_plant(void) {
     map((size_t)300 << 30, PROT_NONE, ANON, -1);
 }
 
-static void file_plant(void) {
+static void file_plant(void)
+{
     int fd = memory_file(8 * PAGE);
     char *p = map(8 * PAGE, RW, MAP_PRIVATE, fd);
     plant("private file, copied page", p + PAGE, SV_ROOTS_DATA, IN_PLACE);
@@ -194,7 +208,8 @@ static void file_plant(void) {
     plant("text", (void *)((uintptr_t)file_plant & ~(uintptr_t)7), 0, NEVER);
 }
 
-static void shared_plant(void) {
+static void shared_plant(void)
+{
     plant("shared anonymous", map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1), SV_ROOTS_SHARED,
           IN_PLACE);
     char *p = map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS, -1);
@@ -215,7 +230,8 @@ static void shared_plant(void) {
     plant("file that is only read", map(PAGE, PROT_READ, MAP_SHARED, fd), 0, NEVER);
 }
 
-static void exclude_add(void *lo, size_t n) {
+static void exclude_add(void *lo, size_t n)
+{
     uintptr_t at = (uintptr_t)lo;
     size_t i = nexclude++;
     for (; i > 0 && exclude[i - 1].lo > at; i--)
@@ -223,7 +239,8 @@ static void exclude_add(void *lo, size_t n) {
     exclude[i] = (struct sv_mapping){at, at + n, 0};
 }
 
-static void excluded_plant(void) {
+static void excluded_plant(void)
+{
     char *p = map(4 * PAGE, RW, ANON, -1);
     exclude_add(p + PAGE + 64, PAGE);
     plant("before what is excluded", p + PAGE + 56, SV_ROOTS_MMAP, IN_PLACE);
@@ -237,7 +254,8 @@ static void excluded_plant(void) {
 }
 
 // Absent pages of such a mapping must not be touched: nobody would ever bring them.
-static void userfault_plant(void) {
+static void userfault_plant(void)
+{
     int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY);
     struct uffdio_api api = {.api = UFFD_API};
     if (fd < 0 || ioctl(fd, UFFDIO_API, &api) != 0)
@@ -249,7 +267,8 @@ static void userfault_plant(void) {
     cr_assert_eq(ioctl(fd, UFFDIO_REGISTER, &reg), 0);
 }
 
-static void all_plant(void) {
+static void all_plant(void)
+{
     pthread_t thread;
     int procfd = sv_proc_open();
     alarm(60);
@@ -268,7 +287,8 @@ static void all_plant(void) {
 
 TestSuite(roots, .init = all_plant);
 
-Test(roots, everything_once) {
+Test(roots, everything_once)
+{
     uintptr_t local = 0;
     plant("main stack", &local, SV_ROOTS_STACKS, IN_PLACE);
     listing_make();
@@ -276,7 +296,8 @@ Test(roots, everything_once) {
     check(ALL, false);
 }
 
-Test(roots, by_kind) {
+Test(roots, by_kind)
+{
     uintptr_t local = 0;
     plant("main stack", &local, SV_ROOTS_STACKS, IN_PLACE);
     listing_make();
@@ -286,7 +307,8 @@ Test(roots, by_kind) {
     }
 }
 
-Test(roots, forked_child) {
+Test(roots, forked_child)
+{
     pid_t pid = fork(); // without the thread, and without what was not inherited
     if (pid == 0) {
         listing_make();
@@ -307,7 +329,8 @@ Test(roots, forked_child) {
                  WEXITSTATUS(status) >= 10 ? plants[WEXITSTATUS(status) - 10].name : "");
 }
 
-Test(roots, no_pagemap_scan) {
+Test(roots, no_pagemap_scan)
+{
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 1),
@@ -323,7 +346,8 @@ Test(roots, no_pagemap_scan) {
 }
 
 // What was made unreadable can't be seen: the walk must say so.
-Test(roots, no_mem) {
+Test(roots, no_mem)
+{
     listing_make();
     close(pages.mem_fd);
     pages.mem_fd = -1;
@@ -332,7 +356,8 @@ Test(roots, no_mem) {
     check(SV_ROOTS_SHARED, false);
 }
 
-Test(roots, stolen_descriptor) {
+Test(roots, stolen_descriptor)
+{
     listing_make();
     cr_assert_geq(dup2(open("/dev/null", O_RDONLY), pages.pagemap_fd), 0);
     cr_assert_eq(walk(ALL), -EBADF);
@@ -340,7 +365,8 @@ Test(roots, stolen_descriptor) {
 
 // A process that may open neither: everything that it can read is found all the same, by copies,
 // and guard pages that nobody ever wrote do not count against it.
-Test(roots_poor, neither_pagemap_nor_mem) {
+Test(roots_poor, neither_pagemap_nor_mem)
+{
     pthread_t thread;
     alarm(60);
     pages = (struct sv_pages){.pagemap_fd = -1, .mem_fd = -1};
@@ -374,7 +400,8 @@ enum { FIELD = 64 };
 static unsigned char offered[FIELD * PAGE], expected_bytes[FIELD * PAGE];
 static char *field;
 
-static void range_mark(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_mark(void *arg, uintptr_t lo, uintptr_t hi)
+{
     (void)arg;
     for (uintptr_t p = lo; p < hi; p++)
         if (p - (uintptr_t)field < sizeof offered)
@@ -382,7 +409,8 @@ static void range_mark(void *arg, uintptr_t lo, uintptr_t hi) {
 }
 
 // Random pages written, random bytes excluded, random protections: each byte once or not at all.
-Test(roots_exact, random_exclusions) {
+Test(roots_exact, random_exclusions)
+{
     int procfd = sv_proc_open();
     cr_assert_eq(sv_pages_open(&pages, procfd), 0);
     srand(3);
@@ -417,7 +445,8 @@ Test(roots_exact, random_exclusions) {
 
 static size_t straddling;
 
-static void range_straddle(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_straddle(void *arg, uintptr_t lo, uintptr_t hi)
+{
     (void)arg;
     if (hi - lo > ((size_t)128 << 10))
         return;
@@ -426,7 +455,8 @@ static void range_straddle(void *arg, uintptr_t lo, uintptr_t hi) {
 }
 
 // An unaligned word across the boundary of two copied pieces is whole in one of them.
-Test(roots_exact, copies_overlap) {
+Test(roots_exact, copies_overlap)
+{
     int procfd = sv_proc_open();
     cr_assert_eq(sv_pages_open(&pages, procfd), 0);
     char *p = map(64 * PAGE, RW, ANON, -1);
@@ -446,7 +476,8 @@ Test(roots_exact, copies_overlap) {
 static size_t own_bytes;
 static uintptr_t held_once;
 
-static void range_own(void *arg, uintptr_t lo, uintptr_t hi) {
+static void range_own(void *arg, uintptr_t lo, uintptr_t hi)
+{
     struct sv_mapping own = sv_maps_own(&maps);
     (void)arg;
     if (lo < own.hi && own.lo < hi)
@@ -457,7 +488,8 @@ static void range_own(void *arg, uintptr_t lo, uintptr_t hi) {
     }
 }
 
-Test(roots_exact, own_memory_is_no_root) {
+Test(roots_exact, own_memory_is_no_root)
+{
     int procfd = sv_proc_open();
     cr_assert_eq(sv_pages_open(&pages, procfd), 0);
     volatile uintptr_t key = KEY;

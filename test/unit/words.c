@@ -14,14 +14,16 @@ static const size_t SIZE = (size_t)1 << 40;
 
 static uint64_t seed = 0x9e3779b97f4a7c15;
 
-static uint64_t random_next(void) {
+static uint64_t random_next(void)
+{
     seed ^= seed << 13;
     seed ^= seed >> 7;
     seed ^= seed << 17;
     return seed;
 }
 
-static uintptr_t word_make(unsigned percent) {
+static uintptr_t word_make(unsigned percent)
+{
     static const uintptr_t edges[] = {0, 1, UINTPTR_MAX, (uintptr_t)1 << 63,
                                       ((uintptr_t)1 << 63) - 1};
     if (random_next() % 100 < percent) {
@@ -47,14 +49,16 @@ static uintptr_t word_make(unsigned percent) {
 }
 
 // `pages` usable pages between two that fault.
-static char *fenced_map(size_t pages) {
+static char *fenced_map(size_t pages)
+{
     char *p = mmap(NULL, (pages + 2) * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     cr_assert(p != MAP_FAILED);
     cr_assert(mprotect(p + PAGE, pages * PAGE, PROT_READ | PROT_WRITE) == 0);
     return p + PAGE;
 }
 
-static size_t model(const uintptr_t *w, size_t n, uintptr_t base, size_t size, uintptr_t *out) {
+static size_t model(const uintptr_t *w, size_t n, uintptr_t base, size_t size, uintptr_t *out)
+{
     size_t found = 0;
     for (size_t i = 0; i < n; i++)
         if (w[i] >= base && w[i] - base < size)
@@ -62,7 +66,8 @@ static size_t model(const uintptr_t *w, size_t n, uintptr_t base, size_t size, u
     return found;
 }
 
-static void kernel_check(sv_words_fn *fn) {
+static void kernel_check(sv_words_fn *fn)
+{
     char *in_fence = fenced_map(1), *out_fence = fenced_map(1);
     static const unsigned percents[] = {0, 3, 25, 50, 100};
     static uintptr_t expected[LENGTH_MAX];
@@ -92,21 +97,27 @@ static void kernel_check(sv_words_fn *fn) {
     cr_assert_eq(fn(odd, 4, 5, 0, out), 0);        // and of nothing
 }
 
-Test(words, scalar) { kernel_check(sv_words_filter_scalar); }
+Test(words, scalar)
+{
+    kernel_check(sv_words_filter_scalar);
+}
 
-Test(words, avx2) {
+Test(words, avx2)
+{
     if (!sv_words_have_avx2())
         cr_skip_test("no AVX2");
     kernel_check(sv_words_filter_avx2);
 }
 
-Test(words, avx512) {
+Test(words, avx512)
+{
     if (!sv_words_have_avx512())
         cr_skip_test("no AVX-512");
     kernel_check(sv_words_filter_avx512);
 }
 
-Test(words, best_is_one_of_them) {
+Test(words, best_is_one_of_them)
+{
     sv_words_fn *best = sv_words_best();
     cr_assert(best == sv_words_best());
     if (sv_words_have_avx512())
@@ -114,7 +125,8 @@ Test(words, best_is_one_of_them) {
     kernel_check(best);
 }
 
-Test(words, loose) {
+Test(words, loose)
+{
     char *fence = fenced_map(1);
     uintptr_t *out = malloc(sizeof *out * PAGE);
     for (int round = 0; round < 2000; round++) {
