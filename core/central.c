@@ -148,9 +148,9 @@ void *sv_central_take(unsigned code)
     return slot;
 }
 
-// Slots come back in runs of the same span, and of the same word of its bits. The cursor gathers a word's
-// slots and writes them once; what concerns the span as a whole (its count, its list, its pages) is done
-// when the cursor leaves it. Lock held while a cursor is in use.
+// Slots come back in runs of the same span, and of the same word of its bits. The cursor gathers a
+// word's slots and writes them once; what concerns the span as a whole (its count, its list, its
+// pages) is done when the cursor leaves it. Lock held while a cursor is in use.
 struct cursor {
     struct sv_span *span;
     struct sv_bits *bits;
