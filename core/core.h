@@ -199,21 +199,22 @@ struct sv_heap {
 // ---- world.h ------------------------------------------------------------------------------------
 
 struct sv_thread {
-    struct sv_thread *next; // world lock
-    int32_t tid;            // const: kernel thread id
-    _Atomic uint32_t epoch; // its handler: the last stop that this thread has answered
-    uintptr_t sp;           // its handler: the stack pointer that the stop interrupted
-    uintptr_t frame;        // its handler: lowest address of the signal frame (all registers)
-    uintptr_t frame_end;    // its handler: end of the stack that the frame lies on, 0: sp's own
-    uintptr_t stack_lo;     // const: its pthread stack, 0 when unknown
-    uintptr_t stack_hi;     // const: above the first frame; static TLS and thread block follow
-    uintptr_t stack_end;    // const: end of the stack's memory
-    uintptr_t tcb;          // const: address of its thread block
-    bool user_stack;        // const: memory that the program gave, never cached by glibc
-    bool seen;              // stopper: listed in /proc/self/task this time
-    bool gone;              // stopper: ended; kept while glibc may have its stack in a cache
-    bool registered;        // world lock: made by its own thread (not found by a stop)
-    struct sv_cache *cache; // world lock: NULL before the first malloc and after the last
+    struct sv_thread *next;  // world lock
+    struct sv_thread *spare; // world lock: the next record to use again
+    int32_t tid;             // const: kernel thread id
+    _Atomic uint32_t epoch;  // its handler: the last stop that this thread has answered
+    uintptr_t sp;            // its handler: the stack pointer that the stop interrupted
+    uintptr_t frame;         // its handler: lowest address of the signal frame (all registers)
+    uintptr_t frame_end;     // its handler: end of the stack that the frame lies on, 0: sp's own
+    uintptr_t stack_lo;      // const: its pthread stack, 0 when unknown
+    uintptr_t stack_hi;      // const: above the first frame; static TLS and thread block follow
+    uintptr_t stack_end;     // const: end of the stack's memory
+    uintptr_t tcb;           // const: address of its thread block
+    bool user_stack;         // const: memory that the program gave, never cached by glibc
+    bool seen;               // stopper: listed in /proc/self/task this time
+    bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
+    bool registered;         // world lock: made by its own thread (not found by a stop)
+    struct sv_cache *cache;  // world lock: NULL before the first malloc and after the last
 };
 
 #endif

@@ -16,6 +16,7 @@
 #include "world.h"
 
 #include <fcntl.h>
+#include <string.h>
 #include <ucontext.h>
 
 #include "arch.h"
@@ -32,13 +33,14 @@
 static struct {
     struct sv_lock lock;
     struct sv_thread *threads; // lock
+    struct sv_thread *spare;   // lock: records to use again, linked by `spare`
     int pid;                   // lock: the process all of them belong to
     _Atomic uint32_t word;     // stopper: odd: stopped or stopping
     _Atomic uint32_t answered; // handlers count up; the stopper sleeps on it
 } world = {.word = 2};         // records start at 0: asked in no stop
 
 static struct sv_thread world_main;
-static _Atomic bool world_main_taken;
+static bool world_main_taken; // world lock
 static __thread struct sv_thread *world_me __attribute__((tls_model("initial-exec")));
 
 void sv_world_lock(void)
@@ -71,16 +73,29 @@ static void thread_link(struct sv_thread *t)
     __atomic_store_n(&world.threads, t, __ATOMIC_RELEASE);
 }
 
+// Records are used again, never given back: the handler of a stop that was given up may still be walking
+// the list.
 void sv_world_forget(struct sv_thread *thread)
 {
     struct sv_thread **at = &world.threads;
     while (*at && *at != thread)
         at = &(*at)->next;
     if (*at)
-        *at = thread->next;
-    if (thread == &world_main)
-        return;
-    sv_metadata_free_held(thread, sizeof *thread);
+        __atomic_store_n(at, thread->next, __ATOMIC_RELEASE);
+    thread->gone = true;
+    thread->spare = world.spare;
+    world.spare = thread;
+}
+
+// A record in which all is zero but where it stands in the list of spare ones; NULL: none is spare.
+static struct sv_thread *thread_reuse(void)
+{
+    struct sv_thread *t = world.spare;
+    if (!t)
+        return NULL;
+    world.spare = t->spare;
+    memset(t, 0, sizeof *t);
+    return t;
 }
 
 // ---- the handler --------------------------------------------------------------------------------
@@ -127,17 +142,24 @@ bool sv_world_init(void)
 __attribute__((noinline)) static struct sv_thread *thread_register(void)
 {
     int tid = sv_os_gettid();
-    struct sv_thread *t = &world_main;
-    if (atomic_exchange_explicit(&world_main_taken, true, memory_order_relaxed))
-        t = sv_metadata_alloc(sizeof *t);
-    if (!t)
-        return NULL;
     sv_lock_acquire(&world.lock);
+    struct sv_thread *t = thread_reuse();
+    if (!t && !world_main_taken)
+        t = &world_main;
+    world_main_taken = true;
+    if (!t)
+        t = sv_metadata_alloc(sizeof *t);
+    if (!t) {
+        sv_lock_release(&world.lock);
+        return NULL;
+    }
     if (!world.pid)
         world.pid = sv_os_getpid();
     struct sv_thread *old = thread_find(tid); // found by a stop, or a thread of that id that ended
-    if (old)
-        old->gone = true;
+    if (old && old->stack_lo)
+        old->gone = true; // glibc may have its stack in a cache
+    else if (old)
+        sv_world_forget(old);
     t->tid = tid;
     t->tcb = sv_arch_tcb();
     t->registered = true;
@@ -158,6 +180,13 @@ void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, bool user_st
     if (!t)
         return;
     sv_lock_acquire(&world.lock);
+    struct sv_thread
+        *next; // whoever had this stack has ended: threads that come and go leave nothing
+    for (struct sv_thread *old = world.threads; old; old = next) {
+        next = old->next;
+        if (old != t && old->stack_lo == lo && !old->cache)
+            sv_world_forget(old);
+    }
     t->stack_lo = lo;
     t->stack_hi = hi;
     t->stack_end = end;
@@ -239,7 +268,8 @@ static int tasks_ask(int dirfd, uint32_t epoch, int self)
                 continue;
             struct sv_thread *t = thread_find(tid);
             if (!t) {
-                t = sv_metadata_alloc_held(sizeof *t);
+                t = thread_reuse();
+                t = t ? t : sv_metadata_alloc_held(sizeof *t);
                 if (!t)
                     return -1;
                 t->tid = tid;

@@ -41,7 +41,7 @@ void sv_world_resume(void);
 // The list of threads; world lock held.
 struct sv_thread *sv_world_threads(void);
 
-// Forgets a thread that is gone; world lock and metadata lock held.
+// Forgets a thread that is gone; world lock held.
 void sv_world_forget(struct sv_thread *thread);
 
 // In a forked child, world lock held: only the calling thread is left, under a new id.
