@@ -95,6 +95,11 @@ static void last_byte_hold(void)
     witness_put_of(&witness, &global_word, (ptrdiff_t)witness.size - 1);
 }
 
+static void past_end_hold(void)
+{
+    witness_put_of(&witness, &global_word, (ptrdiff_t)witness.size);
+}
+
 // ---- the heap ----------------------------------------------------------------------------------
 
 static void **volatile chain;
@@ -132,6 +137,67 @@ static void array_hold(void)
 static void array_drop(void)
 {
     array = NULL;
+}
+
+// At no multiple of 8: in the middle of a large object, across the border of the 128 KiB pieces that
+// large objects are scanned in, and at such a place of an object that is small.
+static void packed_put(size_t bytes, size_t offset)
+{
+    char *p = calloc(1, bytes);
+    WITNESS_NEED(p != NULL, "calloc");
+    witness_put(p + offset);
+    array = (uintptr_t *)p;
+}
+
+static void packed_small_hold(void)
+{
+    packed_put(100, 12);
+}
+
+static void packed_large_hold(void)
+{
+    packed_put(1 << 20, (300 << 10) + 4);
+}
+
+static void packed_border_hold(void)
+{
+    packed_put(1 << 20, (128 << 10) - 4);
+}
+
+static void packed_medium_border_hold(void)
+{
+    packed_put(600 << 10, (256 << 10) - 4);
+}
+
+// In the program's own mapping, across two hardware pages, and in code that it generated: anywhere.
+static char *mapped;
+
+static void mapped_put(size_t offset, int protection)
+{
+    mapped = mmap(NULL, 16384, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    WITNESS_NEED(mapped != MAP_FAILED, "mmap");
+    witness_put(mapped + offset);
+    WITNESS_NEED(mprotect(mapped, 16384, protection) == 0, "mprotect");
+}
+
+static void packed_mapped_hold(void)
+{
+    mapped_put(8192 - 4, PROT_READ | PROT_WRITE);
+}
+
+static void code_hold(void)
+{
+    mapped_put(4096 + 13, PROT_READ | PROT_EXEC);
+}
+
+static void code_unreadable_hold(void)
+{
+    mapped_put(4096 + 13, PROT_NONE);
+}
+
+static void mapped_drop(void)
+{
+    munmap(mapped, 16384);
 }
 
 static void realloc_hold(void)
@@ -1334,10 +1400,22 @@ static const struct place places[] = {
     {"last byte", last_byte_hold, global_drop, 0},
     {"last byte of 1 MiB", last_byte_hold, global_drop, 1 << 20},
     {"last byte of a slot", last_byte_hold, global_drop, 4096},
+    {"one past the end", past_end_hold, global_drop, 0},
+    {"one past the end of 16", past_end_hold, global_drop, 16},
+    {"one past the end of 4096", past_end_hold, global_drop, 4096},
+    {"one past the end of 32768", past_end_hold, global_drop, 32768},
+    {"one past the end of 1 MiB", past_end_hold, global_drop, 1 << 20},
     {"heap chain", chain_hold, chain_drop, 0},
     {"heap array", array_hold, array_drop, 0},
     {"heap array, realloc'ed", realloc_hold, array_drop, 0},
     {"heap array, aligned", aligned_hold, array_drop, 0},
+    {"packed", packed_small_hold, array_drop, 0},
+    {"packed, large", packed_large_hold, array_drop, 0},
+    {"packed, across two pieces", packed_border_hold, array_drop, 0},
+    {"packed, across two pieces of 600 KiB", packed_medium_border_hold, array_drop, 0},
+    {"packed, across two pages of a mapping", packed_mapped_hold, mapped_drop, 0},
+    {"generated code", code_hold, mapped_drop, 0},
+    {"generated code, unreadable", code_unreadable_hold, mapped_drop, 0},
     {"TLS of main", tls_main_hold, tls_main_drop, 0},
     {"TLS of a thread", tls_thread_hold, parked_end, 0},
     {"TLS of a thread, initialised", tls_data_thread_hold, parked_end, 0},

@@ -4,6 +4,7 @@
 // allocation after a thread's destructors have run, cancellation, detached threads, a main thread
 // that ends before the others, and collections while others allocate. Progress is by joins,
 // semaphores and barriers, never by time.
+#include "../../preload/include/salvage.h"
 #include "check.h"
 
 #include <malloc.h>
@@ -445,8 +446,40 @@ static void collections(void)
         pthread_join(t[i], NULL);
 }
 
+// Threads that come and go leave nothing behind in the collector's own memory.
+static void *brief_run(void *arg)
+{
+    free(malloc(100));
+    return arg;
+}
+
+static void brief(int threads)
+{
+    for (int i = 0; i < threads; i += 3) {
+        pthread_t t[3];
+        for (int k = 0; k < 3; k++)
+            CHECK(pthread_create(&t[k], NULL, brief_run, NULL) == 0, "pthread_create");
+        for (int k = 0; k < 3; k++)
+            CHECK(pthread_join(t[k], NULL) == 0, "pthread_join");
+    }
+}
+
+static void records(void)
+{
+    struct salvage_stats before, after;
+    if (!salvage_stats)
+        return;
+    brief(300);
+    salvage_stats(&before);
+    brief(3000);
+    salvage_stats(&after);
+    CHECK(after.metadata <= before.metadata + 65536, "metadata grew from %llu to %llu bytes",
+          (unsigned long long)before.metadata, (unsigned long long)after.metadata);
+}
+
 int main(void)
 {
+    records(); // first: what others leave to be used again would hide it
     shorts();
     destructors();
     destructors_bare();
