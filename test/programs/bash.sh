@@ -16,7 +16,11 @@ done
 for w in "${!count[@]}"; do echo "$w ${count[$w]}"; done | sort | head -n 20
 echo "${#list[@]} ${list[@]:100:5} ${list[-1]}"
 
-fib() { local n=$1; ((n < 2)) && { echo $n; return; }; echo $(($(fib $((n - 1))) + $(fib $((n - 2))))); }
+fib() {
+    local n=$1
+    ((n < 2)) && { echo $n; return; }
+    echo $(($(fib $((n - 1))) + $(fib $((n - 2)))))
+}
 fib 9
 
 text=
@@ -26,7 +30,9 @@ IFS=, read -ra parts <<<"$text"
 echo "${#parts[@]} ${parts[17]^^}"
 
 [[ "key=value;other=thing" =~ ([a-z]+)=([a-z]+)\;([a-z]+) ]] && echo "${BASH_REMATCH[@]}"
-while read -r a b; do sum=$((sum + a)); last=$b; done < <(for i in {1..500}; do echo "$i line$i"; done)
+while read -r a b; do
+    sum=$((sum + a)); last=$b
+done < <(for i in {1..500}; do echo "$i line$i"; done)
 echo "$sum $last"
 mapfile -t lines < <(seq 1 1000)
 echo "${#lines[@]} ${lines[999]}"

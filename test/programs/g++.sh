@@ -87,7 +87,8 @@ CC
     cksum <job.s
     under g++ -pthread job.s -o job
     under ./job
-    printf '#include <vector>\nint main() { std::vector<int> v; v.push_back("text"); return w; }\n' >wrong.cc
+    printf '%s\n' '#include <vector>' \
+        'int main() { std::vector<int> v; v.push_back("text"); return w; }' >wrong.cc
     under g++ -c wrong.cc || :
 }
 

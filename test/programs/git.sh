@@ -12,7 +12,8 @@ job() {
     cd repo
     under git config pack.threads 2
     for i in $(seq 1 8); do
-        export GIT_AUTHOR_DATE="@$((1000000000 + i * 60)) +0000" GIT_COMMITTER_DATE="@$((1000000000 + i * 60)) +0000"
+        export GIT_AUTHOR_DATE="@$((1000000000 + i * 60)) +0000"
+        export GIT_COMMITTER_DATE=$GIT_AUTHOR_DATE
         mkdir -p "dir$((i % 3))"
         lines_make $((i * 60)) >"dir$((i % 3))/file$((i % 4))"
         echo "line $i" >>log

@@ -20,7 +20,9 @@ job() {
     << /PatternType 1 /PaintType 1 /TilingType 1 /BBox [0 0 10 10] /XStep 10 /YStep 10
        /PaintProc { pop 0 0 5 5 rectfill } >> matrix makepattern setpattern
     300 400 150 150 rectfill
-    gsave 0 setgray 200 200 translate 0 12 348 { pop 12 rotate 0 0 moveto 0 100 50 50 100 0 curveto stroke } for grestore
+    gsave 0 setgray 200 200 translate
+    0 12 348 { pop 12 rotate 0 0 moveto 0 100 50 50 100 0 curveto stroke } for
+    grestore
     << /ShadingType 2 /ColorSpace /DeviceRGB /Coords [50 50 500 50]
        /Function << /FunctionType 2 /Domain [0 1] /C0 [1 0 0] /C1 [0 0 1] /N 1 >> >> shfill
     showpage

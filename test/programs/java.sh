@@ -20,7 +20,8 @@ public class Main {
     record Pair(String k, int v) {}
 
     static Map<String, Object> tree(int d) {
-        return d == 0 ? Map.of() : new TreeMap<>(Map.of("l", tree(d - 1), "r", tree(d - 1), "s", "x".repeat(d)));
+        if (d == 0) return Map.of();
+        return new TreeMap<>(Map.of("l", tree(d - 1), "r", tree(d - 1), "s", "x".repeat(d)));
     }
 
     public static void main(String[] args) throws Exception {
@@ -47,12 +48,16 @@ public class Main {
         System.out.println();
         pool.shutdown();
         for (int i = 0; i < 20; i++) { Thread t = new Thread(() -> tree(6)); t.start(); t.join(); }
-        Map<String, Integer> sums = IntStream.range(0, 10000).parallel().mapToObj(i -> new Pair("k" + i % 7, i))
+        Map<String, Integer> sums = IntStream.range(0, 10000).parallel()
+            .mapToObj(i -> new Pair("k" + i % 7, i))
             .collect(Collectors.groupingBy(Pair::k, TreeMap::new, Collectors.summingInt(Pair::v)));
         System.out.println(sums);
         ByteArrayOutputStream out = new ByteArrayOutputStream();
-        try (GZIPOutputStream z = new GZIPOutputStream(out)) { z.write("hello ".repeat(20000).getBytes()); }
-        System.out.println(new GZIPInputStream(new ByteArrayInputStream(out.toByteArray())).readAllBytes().length);
+        try (GZIPOutputStream z = new GZIPOutputStream(out)) {
+            z.write("hello ".repeat(20000).getBytes());
+        }
+        InputStream in = new GZIPInputStream(new ByteArrayInputStream(out.toByteArray()));
+        System.out.println(in.readAllBytes().length);
         System.out.println(BigInteger.TWO.pow(2000).toString().hashCode());
         Process p = new ProcessBuilder("echo", "from a process").redirectErrorStream(true).start();
         System.out.print(new String(p.getInputStream().readAllBytes()));

@@ -16,10 +16,17 @@ for _, mode in ipairs { "incremental", "generational" } do
     end
     local keys = {}
     for k in pairs(count) do keys[#keys + 1] = k end
-    table.sort(keys, function(a, b) if count[a] ~= count[b] then return count[a] > count[b] end return a < b end)
+    table.sort(keys, function(a, b)
+        if count[a] ~= count[b] then return count[a] > count[b] end
+        return a < b
+    end)
     print(#keys, keys[1], keys[500], #list)
     local function tree(d) return d > 0 and { tree(d - 1), tree(d - 1), ("x"):rep(d) } or {} end
-    local function size(t) local n = 1 for _, c in ipairs(t) do if type(c) == "table" then n = n + size(c) end end return n end
+    local function size(t)
+        local n = 1
+        for _, c in ipairs(t) do if type(c) == "table" then n = n + size(c) end end
+        return n
+    end
     for _ = 1, 5 do io.write(size(tree(10)), " ") end
     print()
     local ended = 0
@@ -31,7 +38,11 @@ for _, mode in ipairs { "incremental", "generational" } do
     collectgarbage()
     print("weak", next(weak))
     local producers = {}
-    for n = 1, 100 do producers[n] = coroutine.wrap(function() for i = 1, 20 do coroutine.yield(("c"):rep(n + i)) end end) end
+    for n = 1, 100 do
+        producers[n] = coroutine.wrap(function()
+            for i = 1, 20 do coroutine.yield(("c"):rep(n + i)) end
+        end)
+    end
     local total = 0
     for _ = 1, 20 do for n = 1, 100 do total = total + #producers[n]() end end
     print(total)
@@ -39,7 +50,8 @@ for _, mode in ipairs { "incremental", "generational" } do
     for i = 1, 5000 do s[i] = ("%d:%s"):format(i, ("k=v "):rep(i % 7)) end
     s = table.concat(s, "\n")
     print(#s, select(2, s:gsub("(%w)=(%w)", "%2=%1")), s:find("4999:"))
-    print(pcall(error, { code = 1 }) == false, select(2, pcall(function() local x = nil; return x.y end)))
+    local _, message = pcall(function() local x = nil; return x.y end)
+    print(pcall(error, { code = 1 }) == false, message)
 end
 error("at the end")
 LUA

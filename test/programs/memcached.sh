@@ -17,13 +17,16 @@ if ($what eq "ping") { exit(ask("version\r\n", "VERSION") !~ /VERSION/) }
 if ($what eq "load") {
     for my $i (1 .. 2000) {
         my $v = "v$n-" x ($i % 100);
-        ask(sprintf("set c%d-%d 0 0 %d\r\n%s\r\n", $n, $i % 200, length $v, $v), "STORED") =~ /STORED/ or die;
+        my $set = sprintf("set c%d-%d 0 0 %d\r\n%s\r\n", $n, $i % 200, length $v, $v);
+        ask($set, "STORED") =~ /STORED/ or die;
         ask(sprintf("get c%d-%d\r\n", $n, $i * 7 % 200), "END");
     }
     print "client $n ", sha256_hex(join "", map { ask("get c$n-$_\r\n", "END") } 0 .. 199), "\n";
 } else {
-    print ask($_ . "\r\n", "END|STORED|NOT_|EXISTS|DELETED|ERROR|CLIENT|OK|\\d+|TOUCHED|VA|EN|HD|NS") for
-        "set a 5 0 3\r\nabc", "get a", "append a 0 0 3\r\ndef", "get a", "add a 0 0 1\r\nx", "replace b 0 0 1\r\nx",
+    my $end = "END|STORED|NOT_|EXISTS|DELETED|ERROR|CLIENT|OK|\\d+|TOUCHED|VA|EN|HD|NS";
+    print ask($_ . "\r\n", $end) for
+        "set a 5 0 3\r\nabc", "get a", "append a 0 0 3\r\ndef", "get a",
+        "add a 0 0 1\r\nx", "replace b 0 0 1\r\nx",
         "set n 0 0 2\r\n10", "incr n 32", "decr n 100", "delete a", "get a", "touch n 0", "nosuch",
         "set big 0 0 2000000\r\n" . ("x" x 2000000), "get big", "flush_all", "get n";
 }

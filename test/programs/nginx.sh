@@ -51,7 +51,8 @@ PL
     chmod -R a+rX .
     chmod 777 logs
     server_start nginx -p "$WORK" -e "$WORK/logs/error.log" -c "$WORK/conf"
-    server_await perl -MHTTP::Tiny -e "exit !HTTP::Tiny->new->get('http://127.0.0.1:$port/made')->{success}"
+    server_await perl -MHTTP::Tiny \
+        -e "exit !HTTP::Tiny->new->get('http://127.0.0.1:$port/made')->{success}"
     wrk -t2 -c16 -d1s "http://127.0.0.1:$port/file3.txt" >wrk1
     wrk -t2 -c16 -d1s -H 'Accept-Encoding: gzip' "http://127.0.0.1:$port/proxy/file9.txt" >wrk2
     cat wrk1 wrk2 | grep -E 'Non-2xx|Socket errors' || :
@@ -60,7 +61,8 @@ PL
     kill -HUP "$SERVER"
     perl get.pl "$port" | cksum
     server_stop QUIT
-    grep -vE '\[notice\]' logs/error.log | sed -E 's/^[0-9/: ]+ //' | grep -E '\[(alert|emerg|crit)\]' || :
+    grep -vE '\[notice\]' logs/error.log | sed -E 's/^[0-9/: ]+ //' |
+        grep -E '\[(alert|emerg|crit)\]' || :
 }
 
 program_run "$@"

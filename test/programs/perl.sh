@@ -12,7 +12,8 @@ for my $i (1 .. 5000) {
     my $w = "word" . ($i * 7919 % 311);
     $count{$w}++ or push @order, $w;
 }
-print join(",", map { "$_=$count{$_}" } (sort { $count{$b} <=> $count{$a} || $a cmp $b } @order)[0 .. 9]), "\n";
+my @sorted = sort { $count{$b} <=> $count{$a} || $a cmp $b } @order;
+print join(",", map { "$_=$count{$_}" } @sorted[0 .. 9]), "\n";
 
 my @closures = map { my $n = $_; sub { $n += shift; "n$n" } } 1 .. 200;
 print sha256_hex(join " ", map { $_->(5), $_->(7) } @closures), "\n";
@@ -26,7 +27,12 @@ sub tree { my $d = shift; $d ? [tree($d - 1), tree($d - 1), "leaf" x $d] : [] }
 sub depth { my $t = shift; @$t ? 1 + depth($t->[0]) : 0 }
 for (1 .. 3) { my $t = tree(8); print depth($t), "\n" }
 
-package Guard { my $ended = 0; sub new { bless {}, shift } sub DESTROY { $ended++ } sub ended { $ended } }
+package Guard {
+    my $ended = 0;
+    sub new { bless {}, shift }
+    sub DESTROY { $ended++ }
+    sub ended { $ended }
+}
 for (1 .. 300) { my $a = Guard->new; my $b = Guard->new; $a->{x} = $b }
 print "destroyed ", Guard::ended(), "\n";
 
@@ -41,7 +47,12 @@ print sha256_hex(join "\n", sort map { $out->dequeue } 1 .. 100), "\n";
 for my $i (1 .. 5) {
     pipe my $r, my $w;
     my $pid = fork;
-    if (!$pid) { close $r; print $w "child $i ", scalar(map { $_ * $i } 1 .. 1000), "\n"; close $w; exit $i }
+    if (!$pid) {
+        close $r;
+        print $w "child $i ", scalar(map { $_ * $i } 1 .. 1000), "\n";
+        close $w;
+        exit $i;
+    }
     close $w; print <$r>; waitpid $pid, 0; print "status ", $? >> 8, "\n";
 }
 eval { die { code => 42 } }; print "caught $@->{code}\n";

@@ -24,12 +24,15 @@ job() {
         -c log_min_error_statement=panic -c max_connections=20 2>server.log
     server_await psql -c 'select 1'
     under "$bin/pgbench" -i -s 1 -q 2>/dev/null
-    under "$bin/pgbench" -c 4 -j 2 -t 40 --random-seed=7 2>/dev/null | grep -E '^(number of|transaction type)'
-    under "$bin/pgbench" -c 4 -j 2 -t 40 -n -S -M prepared --random-seed=7 2>/dev/null | grep '^number of trans'
+    under "$bin/pgbench" -c 4 -j 2 -t 40 --random-seed=7 2>/dev/null |
+        grep -E '^(number of|transaction type)'
+    under "$bin/pgbench" -c 4 -j 2 -t 40 -n -S -M prepared --random-seed=7 2>/dev/null |
+        grep '^number of trans'
     cat >job.sql <<'SQL'
 select count(*), sum(delta) from pgbench_history;
 select sum(abalance), count(*) from pgbench_accounts;
-create table t as select i, 'key' || i % 97 as k, md5(i::text) as h from generate_series(1, 20000) i;
+create table t as select i, 'key' || i % 97 as k, md5(i::text) as h
+    from generate_series(1, 20000) i;
 create index on t(k);
 analyze t;
 set work_mem = '64kB';
@@ -39,7 +42,8 @@ select count(*) from t a join t b on a.k = b.k and a.i = b.i + 97;
 set parallel_setup_cost = 0; set parallel_tuple_cost = 0; set min_parallel_table_scan_size = 0;
 select sum(length(h)), count(distinct k) from t;
 select count(*) from t where h like 'a%';
-select string_agg(k, ',' order by k) from (select distinct k from t limit 400) s where k like 'key1%';
+select string_agg(k, ',' order by k)
+    from (select distinct k from t limit 400) s where k like 'key1%';
 select jsonb_object_agg(k, c) from (select k, count(*) c from t group by k order by k limit 4) s;
 select regexp_replace('a1 b22 c333', '([a-z])(\d+)', '\2\1', 'g');
 create function f(n int) returns bigint language plpgsql as $$
@@ -50,7 +54,9 @@ begin
     return s;
 end $$;
 select f(500), f(600);
-with recursive r(n, x) as (select 1, 1::numeric union all select n + 1, x * (n + 1) from r where n < 100) select max(x) from r;
+with recursive r(n, x) as
+    (select 1, 1::numeric union all select n + 1, x * (n + 1) from r where n < 100)
+select max(x) from r;
 begin; delete from t where i % 2 = 0; rollback;
 delete from t where i % 3 = 0; vacuum t;
 select count(*) from t;

@@ -8,8 +8,10 @@ limit=600
 
 # Durations, the machine's load, and, when a failed test prints everything, what went well.
 normal() {
-    sed -E -e 's/^[0-9:]+ (load avg: [0-9.]+ )?//' -e '/ passed in [0-9]/s/( --)? [a-z_]+ passed in.*//' \
-        -e '/^$/d' -e '/\.\.\. (ok|skipped)/d' -e 's/[0-9.]+ (min|sec|ms)( [0-9.]+ (sec|ms))?/TIME/g'
+    sed -E -e 's/^[0-9:]+ (load avg: [0-9.]+ )?//' \
+        -e '/ passed in [0-9]/s/( --)? [a-z_]+ passed in.*//' \
+        -e '/^$/d' -e '/\.\.\. (ok|skipped)/d' \
+        -e 's/[0-9.]+ (min|sec|ms)( [0-9.]+ (sec|ms))?/TIME/g'
 }
 
 # What is ignored sleeps for most of its time.

@@ -76,22 +76,26 @@ try:
         db.execute("insert into absent values (1)")
 except sqlite3.OperationalError as e:
     print(e)
-print(db.execute("select count(*), count(distinct b), min(b), max(b), longest(b) from t").fetchall())
+print(db.execute("select count(*), count(distinct b), min(b), max(b), longest(b) from t")
+      .fetchall())
 print(db.execute("select backwards(b) from t order by b collate odd limit 4").fetchall())
 with db.blobopen("t", "c", 77) as blob:
     blob.write(b"x" * 10)
 copy = sqlite3.connect(":memory:")
 db.backup(copy, pages=5)
 print(hashlib.sha256("".join(copy.iterdump()).encode()).hexdigest())
+def remainder_sum(n):
+    return db.execute("select sum(a) from t where a % 7 = ?", (n,)).fetchone()
 with concurrent.futures.ThreadPoolExecutor(3) as pool:
-    print(list(pool.map(lambda n: db.execute("select sum(a) from t where a % 7 = ?", (n,)).fetchone(), range(7))))
+    print(list(pool.map(remainder_sum, range(7))))
 os.remove("file.db")
 
 decimal.getcontext().prec = 200
 print(decimal.Decimal(2).sqrt())
 print(pow(3, 5000) % 10**40, len(str(pow(7, 4000))))
 
-callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(ctypes.c_int))
+int_p = ctypes.POINTER(ctypes.c_int)
+callback = ctypes.CFUNCTYPE(ctypes.c_int, int_p, int_p)
 numbers = (ctypes.c_int * 300)(*[i * 7919 % 1000 for i in range(300)])
 ctypes.CDLL(None).qsort(numbers, 300, 4, callback(lambda a, b: a[0] - b[0]))
 print(list(numbers) == sorted(numbers), numbers[5])

@@ -8,8 +8,8 @@ opts=stress=32,checkmark=1,clobber=1
 
 server() {
     server_start redis-server --port "$port" --bind 127.0.0.1 --dir "$WORK" --save '' \
-        --logfile "$WORK/log" --daemonize no --appendonly no --io-threads 2 --enable-debug-command yes \
-        --activerehashing yes --hz 50
+        --logfile "$WORK/log" --daemonize no --appendonly no --io-threads 2 \
+        --enable-debug-command yes --activerehashing yes --hz 50
     server_await redis-cli -p "$port" ping
 }
 
@@ -44,7 +44,8 @@ job() {
         echo 'incr n'
         echo 'incr n'
         echo 'exec'
-        echo 'eval "local t = {} for i = 1, 500 do t[i] = redis.call([[incr]], [[n]]) end return #t" 0'
+        echo 'eval "local t = {} for i = 1, 500 do t[i] = redis.call([[incr]], [[n]]) end' \
+            'return #t" 0'
         echo 'xrange stream 5 8'
         echo 'geoadd g 13.361389 38.115556 Palermo 15.087269 37.502669 Catania'
         echo 'geodist g Palermo Catania'
@@ -61,7 +62,8 @@ job() {
     $cli save
     $cli bgsave
     server_await sh -c "$cli info persistence | grep -q rdb_bgsave_in_progress:0"
-    $cli info persistence | tr -d '\r' | grep -E '^(rdb_last_bgsave_status|aof_last_bgrewrite_status|rdb_saves)'
+    $cli info persistence | tr -d '\r' |
+        grep -E '^(rdb_last_bgsave_status|aof_last_bgrewrite_status|rdb_saves)'
     server_stop
     server
     $cli dbsize

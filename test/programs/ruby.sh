@@ -30,7 +30,9 @@ puts sizes.sum
 squares = Enumerator.new { |y| n = 0; loop { y << n * n; n += 1 } }
 puts squares.lazy.select(&:even?).first(10).inspect
 queue, out = Queue.new, Queue.new
-threads = 4.times.map { Thread.new { while (n = queue.pop) do out << [n, Digest::MD5.hexdigest("x" * n)] end } }
+threads = 4.times.map do
+  Thread.new { while (n = queue.pop) do out << [n, Digest::MD5.hexdigest("x" * n)] end }
+end
 200.times { |n| queue << n }
 threads.size.times { queue << nil }
 threads.each(&:join)

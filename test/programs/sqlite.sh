@@ -18,15 +18,20 @@ begin; delete from t; rollback;
 select count(*), round(sum(v), 3), sum(length(b)) from t;
 select count(*) from log;
 select k, c, round(s, 3) from per_key order by c desc, k limit 10;
-select k, v, rank() over (partition by k order by v desc) from t where k in ('key7', 'key8') order by 1, 2 limit 12;
-select a.k, count(*) from t a join t b on a.k = b.k and a.id < b.id group by a.k order by 2 desc, 1 limit 5;
+select k, v, rank() over (partition by k order by v desc) from t
+    where k in ('key7', 'key8') order by 1, 2 limit 12;
+select a.k, count(*) from t a join t b on a.k = b.k and a.id < b.id
+    group by a.k order by 2 desc, 1 limit 5;
 create virtual table f using fts5(body);
 insert into f select 'the quick ' || k || ' jumps over ' || id from t where id <= 600;
 select count(*) from f where f match 'quick AND key7*';
 select snippet(f, 0, '[', ']', '...', 5) from f where f match 'key77' limit 3;
-select json_group_array(json_object('k', k, 'c', c)) from (select * from per_key order by k limit 5);
+select json_group_array(json_object('k', k, 'c', c))
+    from (select * from per_key order by k limit 5);
 select group_concat(value) from (select value from json_each('[1,2,[3,4],{"a":5}]'));
-with recursive q(x, y) as (select 1, 1 union all select y, x + y from q where y < 1000000000000) select max(x) from q;
+with recursive q(x, y) as
+    (select 1, 1 union all select y, x + y from q where y < 1000000000000)
+select max(x) from q;
 create table w(k text primary key, v) without rowid;
 insert or replace into w select k, id from t;
 vacuum; analyze; pragma integrity_check;
@@ -39,8 +44,12 @@ SQL
     under sqlite3 file.db <job.sql || :
     under sqlite3 file.db .dump | cksum
     under sqlite3 -json file.db 'select id, k, v from t order by id limit 5'
-    under sqlite3 -readonly -header -column file.db 'pragma cache_size = 20; select k, count(*) from t group by k order by 2 desc, 1 limit 4; pragma quick_check'
-    under sqlite3 file.db 'pragma journal_mode = wal; delete from t where id > 100; select count(*) from t'
+    under sqlite3 -readonly -header -column file.db 'pragma cache_size = 20;
+        select k, count(*) from t group by k order by 2 desc, 1 limit 4;
+        pragma quick_check'
+    under sqlite3 file.db 'pragma journal_mode = wal;
+        delete from t where id > 100;
+        select count(*) from t'
 }
 
 program_run "$@"

@@ -19,10 +19,18 @@ puts [regexp -all -inline {(\w+)=(\d+)} "a=1 bb=22 ccc=333"]
 puts [regsub -all {([a-z])(\d)} [string repeat "a1b2" 50] {\2\1}]
 foreach i {1 2 3 4 5} {
     set in [interp create]
-    puts [$in eval {set s 0; for {set i 0} {$i < 200} {incr i} {incr s [string length [info commands]]}; expr {$s > 0}}]
+    puts [$in eval {
+        set s 0
+        for {set i 0} {$i < 200} {incr i} {incr s [string length [info commands]]}
+        expr {$s > 0}
+    }]
     interp delete $in
 }
-proc generate n { yield; for {set i 0} {$i < $n} {incr i} { yield [string repeat $i 3] } ; return end }
+proc generate n {
+    yield
+    for {set i 0} {$i < $n} {incr i} { yield [string repeat $i 3] }
+    return end
+}
 coroutine g generate 50
 set out {}
 while {[set v [g]] ne "end"} { lappend out $v }
@@ -35,8 +43,10 @@ oo::class create Stack { variable s; constructor {} { set s {} }; method push x 
 set s [Stack new]; for {set i 0} {$i < 300} {incr i} { $s push [list $i $i] }
 puts "[$s pop] [$s pop]"; $s destroy
 puts [expr {2 ** 500}]
-set f [open data w]; fconfigure $f -encoding utf-8; puts $f [string repeat "h\u00e9llo\n" 500]; close $f
-set f [open data]; set data [read $f]; close $f; puts "[string length $data] [llength [split $data \n]]"
+set f [open data w]; fconfigure $f -encoding utf-8
+puts $f [string repeat "h\u00e9llo\n" 500]; close $f
+set f [open data]; set data [read $f]; close $f
+puts "[string length $data] [llength [split $data \n]]"
 set ticks 0
 proc tick {} { global ticks done; if {[incr ticks] == 20} { set done 1 } else { after 1 tick } }
 after 1 tick; vwait done; puts "ticks $ticks"

@@ -42,7 +42,8 @@ def main():
     for turn in range(45):
         root = tree_build(rng, 4000)
         total += len(root.data["name"])
-        rows = [{"id": i, "list": list(range(i % 20)), "text": "x" * (i % 200)} for i in range(4000)]
+        rows = [{"id": i, "list": list(range(i % 20)), "text": "x" * (i % 200)}
+                for i in range(4000)]
         back = json.loads(json.dumps(rows))
         total += sum(len(row["text"]) for row in back)
         print(turn, total, text_work(rng))
