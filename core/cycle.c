@@ -182,8 +182,12 @@ static void flip(const struct sv_stats_cycle *stats)
 
 // ---- a cycle, cycle lock held -------------------------------------------------------------------
 
+// Signals wait meanwhile: a handler of the program's that ran on this thread would move pointers while
+// they are being followed, or leave by a jump, with all other threads standing still.
 static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
 {
+    uint64_t mask;
+    sv_os_signal_mask(SIG_BLOCK, ~(uint64_t)0, &mask);
     locks_take();
     stats->live_before = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
     stats->began = sv_os_now();
@@ -199,6 +203,7 @@ static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
     }
     stats->pause = sv_os_now() - stats->began;
     locks_drop();
+    sv_os_signal_mask(SIG_SETMASK, mask, NULL);
     return reason;
 }
 
@@ -291,9 +296,16 @@ __attribute__((noinline)) void sv_cycle_check(size_t bytes)
 
 // ---- keeping cycles away ------------------------------------------------------------------------
 
+static bool cycle_blocked_here(void)
+{
+    struct sv_thread *blocker = atomic_load_explicit(&cycle.blocker, memory_order_relaxed);
+    return blocker && blocker == sv_world_self();
+}
+
 bool sv_cycle_block(void)
 {
-    if (!cycle_possible())
+    // a signal handler that execs while its thread is about to is inside already
+    if (!cycle_possible() || cycle_blocked_here())
         return false;
     sv_lock_acquire(&cycle.lock);
     atomic_store_explicit(&cycle.blocker, sv_world_self(), memory_order_relaxed);
@@ -309,7 +321,7 @@ void sv_cycle_unblock(void)
 void sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
-    bool owned = cycle.blocker && cycle.blocker == sv_world_self();
+    bool owned = cycle_blocked_here();
     if (!owned)
         sv_lock_acquire(&cycle.lock);
     cycle.fork_owned = owned;
@@ -322,6 +334,11 @@ void sv_cycle_fork_parent(void)
     locks_drop();
     if (!owned)
         sv_lock_release(&cycle.lock);
+}
+
+void sv_cycle_fork_child_alone(void)
+{
+    sv_world_fork_child();
 }
 
 void sv_cycle_fork_child(void)

@@ -5,8 +5,9 @@
 // reset the list's lock.
 //
 // Handlers registered first are run last before the fork and first after it: the program's own
-// handlers may allocate. vfork and posix_spawn run no handlers and copy nothing; nothing is to be
-// done for them.
+// handlers may allocate. A process with a single thread takes nothing: that thread may be inside
+// malloc, when a signal handler forks, and there is nobody to keep away. vfork and posix_spawn run
+// no handlers and copy nothing; nothing is to be done for them.
 #include "fork.h"
 
 #include <pthread.h>
@@ -18,28 +19,34 @@
 extern void _IO_list_lock(void);
 extern void _IO_list_unlock(void);
 
-static bool fork_listed; // the forking thread: the list of streams is ours
+static bool fork_locked; // the forking thread: the list of streams and our locks are its own
 
 static void fork_prepare(void)
 {
-    bool listed = !__libc_single_threaded;
-    if (listed)
-        _IO_list_lock();
+    if (__libc_single_threaded)
+        return;
+    _IO_list_lock();
     sv_cycle_fork_prepare();
-    fork_listed = listed;
+    fork_locked = true;
 }
 
 static void fork_parent(void)
 {
-    bool listed = fork_listed;
+    if (!fork_locked)
+        return;
+    fork_locked = false;
     sv_cycle_fork_parent();
-    if (listed)
-        _IO_list_unlock();
+    _IO_list_unlock();
 }
 
 static void fork_child(void)
 {
-    sv_cycle_fork_child();
+    bool locked = fork_locked;
+    fork_locked = false;
+    if (locked)
+        sv_cycle_fork_child();
+    else
+        sv_cycle_fork_child_alone();
 }
 
 void sv_fork_init(void)
