@@ -182,8 +182,8 @@ static void flip(const struct sv_stats_cycle *stats)
 
 // ---- a cycle, cycle lock held -------------------------------------------------------------------
 
-// Signals wait meanwhile: a handler of the program's that ran on this thread would move pointers while
-// they are being followed, or leave by a jump, with all other threads standing still.
+// Signals wait meanwhile: a handler of the program's that ran on this thread would move pointers
+// while they are being followed, or leave by a jump, with all other threads standing still.
 static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
 {
     uint64_t mask;

@@ -44,8 +44,8 @@ void sv_cycle_fork_prepare(void);
 void sv_cycle_fork_parent(void);
 void sv_cycle_fork_child(void);
 
-// In the child of a process that had a single thread, without prepare: nobody else can have held a lock,
-// and the thread itself may: a signal handler that forks while its thread is inside malloc.
+// In the child of a process that had a single thread, without prepare: nobody else can have held a
+// lock, and the thread itself may: a signal handler that forks while its thread is inside malloc.
 void sv_cycle_fork_child_alone(void);
 
 // A range that is never a root: the library's own data. At start, a few times.

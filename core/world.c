@@ -73,8 +73,8 @@ static void thread_link(struct sv_thread *t)
     __atomic_store_n(&world.threads, t, __ATOMIC_RELEASE);
 }
 
-// Records are used again, never given back: the handler of a stop that was given up may still be walking
-// the list.
+// Records are used again, never given back: the handler of a stop that was given up may still be
+// walking the list.
 void sv_world_forget(struct sv_thread *thread)
 {
     struct sv_thread **at = &world.threads;

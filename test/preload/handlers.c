@@ -1,5 +1,5 @@
-// Signal handlers of the program's that run while its only thread is inside malloc or collects: they
-// may fork, and they may move the only pointer to an object.
+// Signal handlers of the program's that run while its only thread is inside malloc or collects:
+// they may fork, and they may move the only pointer to an object.
 // SALVAGE: mode=collect
 // SALVAGE: stress=16,checkmark=1,clobber=1
 #include "../../preload/include/salvage.h"
@@ -32,7 +32,8 @@ static void fork_handler(int sig)
     forks++;
 }
 
-// Always towards the front: a scan from the front that this interrupts would see the pointer nowhere.
+// Always towards the front: a scan from the front that this interrupts would see the pointer
+// nowhere.
 static void move_handler(int sig)
 {
     (void)sig;

@@ -139,8 +139,8 @@ static void array_drop(void)
     array = NULL;
 }
 
-// At no multiple of 8: in the middle of a large object, across the border of the 128 KiB pieces that
-// large objects are scanned in, and at such a place of an object that is small.
+// At no multiple of 8: in the middle of a large object, across the border of the 128 KiB pieces
+// that large objects are scanned in, and at such a place of an object that is small.
 static void packed_put(size_t bytes, size_t offset)
 {
     char *p = calloc(1, bytes);
