@@ -10,7 +10,7 @@
 
 #define SV_MARK_CANDIDATES 128 // words whose span records are on their way from memory
 #define SV_MARK_OBJECTS 128    // marked objects whose first lines are on their way
-#define SV_MARK_WORDS 1024    // words filtered at a time
+#define SV_MARK_WORDS 1024     // words filtered at a time
 
 struct sv_marker {
     struct sv_work work;          // objects to scan
