@@ -173,6 +173,7 @@ void *meta_dlsym(void *handle, const char *name);
 int meta_atexit(void (*fn)(void));
 int meta_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child)(void));
 int meta_pthread_key_create(pthread_key_t *key, void (*end)(void *));
+int meta_pthread_setspecific(pthread_key_t key, const void *value);
 
 static long call(long n, void *p, size_t bytes, long c, long d)
 {
@@ -289,31 +290,35 @@ int meta_pthread_atfork(void (*before)(void), void (*parent)(void), void (*child
     return 0;
 }
 
-// jemalloc links the threads that used it into a list through their TLS, so a thread must leave it.
-static void metadata_thread_end(void *arg)
-{
-    int saved = errno;
-    sv_metadata_lock();
-    thread_end(arg);
-    sv_metadata_unlock();
-    errno = saved;
-}
-
-static pthread_key_t early_key; // const after sv_metadata_init
-static bool early_key_made;     // likewise
+// jemalloc links the threads that use it into a list through their TLS, and a thread must leave it
+// before that memory is used again. A key's destructor is too early for that: a thread may collect
+// even later, in the last of its own clean-up. So each thread leaves the list right after its first
+// call, as if it had ended; jemalloc serves such threads all the same, and doesn't link them again.
+// No key is needed then: jemalloc's word for the thread stands here.
+static __thread void *thread_state __attribute__((tls_model("initial-exec")));
+static __thread bool thread_left __attribute__((tls_model("initial-exec")));
 
 int meta_pthread_key_create(pthread_key_t *key, void (*end)(void *))
 {
     thread_end = end;
-    if (!early_key_made)
-        return pthread_key_create(key, metadata_thread_end);
-    *key = early_key;
+    *key = 0;
     return 0;
 }
 
-void sv_metadata_init(void)
+int meta_pthread_setspecific(pthread_key_t key, const void *value)
 {
-    early_key_made = pthread_key_create(&early_key, metadata_thread_end) == 0;
+    (void)key;
+    thread_state = (void *)(uintptr_t)value;
+    return 0;
+}
+
+// Lock held, after each call of jemalloc.
+static void thread_leave(void)
+{
+    if (thread_left || !thread_state)
+        return;
+    thread_left = true;
+    thread_end(thread_state);
 }
 
 // The control tree is left out of the joined object; these are called around forks and at start.
@@ -413,6 +418,7 @@ void *sv_metadata_alloc_held(size_t bytes)
         metadata_used = metadata_start();
     if (metadata_used) // 0 bytes are undefined there
         p = meta_mallocx(bytes ? bytes : 1, FLAGS_ALIGN_16 | FLAGS_ZERO);
+    thread_leave();
     errno = saved;
     return p;
 }
@@ -422,6 +428,7 @@ void sv_metadata_free_held(void *p, size_t bytes)
     int saved = errno;
     if (p)
         meta_sdallocx(p, bytes ? bytes : 1, FLAGS_ALIGN_16);
+    thread_leave();
     errno = saved;
 }
 

@@ -5,11 +5,6 @@
 
 #include <stddef.h>
 
-// Once, at start, before the program has made many pthread keys: takes jemalloc's key while its
-// place is in the thread block. For a later key, pthread_setspecific allocates, from the program's
-// heap.
-void sv_metadata_init(void);
-
 // One lock of ours stands around every call, so that jemalloc's own locks are always free when it
 // is: who stops the world, or forks, takes it first, and neither a stopped thread nor a forked
 // child is then ever inside jemalloc. Not from signal handlers.

@@ -13,7 +13,6 @@
 
 #include "cycle.h"
 #include "fork.h"
-#include "metadata.h"
 #include "options.h"
 #include "os.h"
 #include "text.h"
@@ -100,7 +99,6 @@ void sv_init(void)
         sv_options_parse(environment_get("SALVAGE"));
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
-    sv_metadata_init();
     own_data_exclude();
     sv_cycle_init();
     sv_thread_init();
