@@ -70,7 +70,8 @@ META_FACE := mallocx:mallocx sdallocx:sdallocx je_jemalloc_postfork_child:postfo
              malloc_conf:conf
 META_LIBC := mmap munmap mprotect madvise secure_getenv readlink sysconf syscall sbrk dlsym atexit \
              pthread_atfork pthread_key_create pthread_setspecific close creat exp getpid \
-             gettimeofday log open round pthread_cond_signal pthread_cond_timedwait pthread_cond_wait pthread_create \
+             gettimeofday log open round pthread_cond_signal pthread_cond_timedwait \
+             pthread_cond_wait pthread_create \
              pthread_getname_np pthread_join pthread_setname_np pthread_sigmask sched_setaffinity \
              sigfillset
 META_CTL  := boot bymib bymibname byname mibnametomib mtx_assert_held nametomib postfork_child \
