@@ -66,7 +66,6 @@ static unsigned bin_room_young(unsigned code, unsigned young)
 static void cache_prepare(struct sv_cache *cache)
 {
     void **slots = (void **)(cache + 1);
-    cache->slots = slots;
     for (unsigned code = 0; code < SV_NCODE; code++) {
         const struct sv_class *c = &sv_classes[sv_code_class(code)];
         struct sv_bin *bin = &cache->bins[code];

@@ -140,7 +140,6 @@ struct sv_cache {
     uint32_t state;               // owner: enum sv_cache_state
     struct sv_cache *next;        // world's list lock: all caches
     struct sv_thread *thread;     // const: owner, NULL for an orphan
-    void **slots;                 // const: the array behind the bins
 };
 
 enum sv_cache_state {
@@ -213,7 +212,6 @@ struct sv_thread {
     bool user_stack;         // const: memory that the program gave, never cached by glibc
     bool seen;               // stopper: listed in /proc/self/task this time
     bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
-    bool registered;         // world lock: made by its own thread (not found by a stop)
     struct sv_cache *cache;  // world lock: NULL before the first malloc and after the last
 };
 

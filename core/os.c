@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
@@ -16,10 +15,6 @@
 
 #ifndef MREMAP_DONTUNMAP
 #define MREMAP_DONTUNMAP 4
-#endif
-#ifndef PR_SET_VMA
-#define PR_SET_VMA 0x53564d41
-#define PR_SET_VMA_ANON_NAME 0
 #endif
 
 #define call(n, a, b, c, d, e, f)                                                                  \
@@ -72,11 +67,6 @@ int sv_os_move(void *from, void *to, size_t bytes)
     long r = call(SYS_mremap, from, bytes, bytes, MREMAP_MAYMOVE | MREMAP_FIXED | MREMAP_DONTUNMAP,
                   to, 0);
     return r < 0 && r > -4096 ? (int)r : 0;
-}
-
-void sv_os_name(void *p, size_t bytes, const char *name)
-{
-    call(SYS_prctl, PR_SET_VMA, PR_SET_VMA_ANON_NAME, p, bytes, name, 0);
 }
 
 long sv_os_write(int fd, const void *p, size_t bytes)

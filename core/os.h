@@ -18,7 +18,6 @@ void sv_os_unmap(void *p, size_t bytes);
 int sv_os_release(void *p, size_t bytes); // the pages go back to the kernel and read as zeroes
 int sv_os_renew(void *p, size_t bytes);   // maps fresh zeroed memory over whatever is there
 int sv_os_move(void *from, void *to, size_t bytes); // page tables only; `from` then reads as zeroes
-void sv_os_name(void *p, size_t bytes, const char *name); // for /proc/self/maps, where it can
 
 long sv_os_write(int fd, const void *p, size_t bytes);
 int sv_os_open(const char *path, int flags, int mode);

@@ -162,7 +162,6 @@ __attribute__((noinline)) static struct sv_thread *thread_register(void)
         sv_world_forget(old);
     t->tid = tid;
     t->tcb = sv_arch_tcb();
-    t->registered = true;
     thread_link(t);
     world_me = t;
     sv_lock_release(&world.lock);

@@ -11,23 +11,7 @@
 
 enum { ROOM = 128 };
 
-static uint64_t seed = 0x2545f4914f6cdd1d;
-
-static unsigned random_below(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 20) % n);
-}
-
-static void setup(void)
-{
-    cr_assert(sv_heap_init());
-    atomic_store(&sv_heap.trigger, UINT64_MAX);
-}
-
-TestSuite(central, .init = setup, .timeout = 60);
+TestSuite(central, .init = spans_setup, .timeout = 60);
 
 struct hand { // a bin of its own
     struct sv_bin bin;
@@ -189,7 +173,7 @@ static void owner_take(struct owner *o, unsigned code)
 {
     struct hand h;
     hand_empty(&h);
-    unsigned n = 1 + random_below(ROOM);
+    unsigned n = 1 + spans_random(ROOM);
     if (n == 1) {
         h.slots[0] = sv_central_take(code);
         h.bin.top += h.slots[0] != NULL;
@@ -209,9 +193,9 @@ static void owner_give(struct owner *o, unsigned code)
 {
     struct hand h;
     hand_empty(&h);
-    unsigned n = 1 + random_below(ROOM);
+    unsigned n = 1 + spans_random(ROOM);
     for (unsigned i = 0; i < n && o->n; i++) {
-        unsigned k = random_below(o->n);
+        unsigned k = spans_random(o->n);
         *h.bin.top++ = o->slot[k];
         *(uint64_t *)o->slot[k] = 0;
         o->slot[k] = o->slot[--o->n];
@@ -247,15 +231,15 @@ static void owner_cycle(struct owner *o, unsigned code, unsigned drop)
 static void owner_steps(struct owner *o, unsigned code, int steps)
 {
     for (int i = 0; i < steps; i++) {
-        if (o->n + ROOM < SLOTS && random_below(100) < 52)
+        if (o->n + ROOM < SLOTS && spans_random(100) < 52)
             owner_take(o, code);
         else if (o->n)
             owner_give(o, code);
-        if (random_below(40) == 0) {
-            while (sv_central_sweep(code, 1 + random_below(3)) && random_below(2))
+        if (spans_random(40) == 0) {
+            while (sv_central_sweep(code, 1 + spans_random(3)) && spans_random(2))
                 continue;
             sv_central_sweep(code, UINT32_MAX);
-            owner_cycle(o, code, o->n ? random_below(o->n + 1) / 2 : 0);
+            owner_cycle(o, code, o->n ? spans_random(o->n + 1) / 2 : 0);
         }
         spans_check();
         cr_assert(sv_heap.live == o->n * (uint64_t)sv_classes[sv_code_class(code)].size);

@@ -10,6 +10,23 @@
 #include "pagemap.h"
 #include "span.h"
 
+static uint64_t spans_seed = 0x2545f4914f6cdd1d;
+
+static inline unsigned spans_random(unsigned n)
+{
+    spans_seed ^= spans_seed << 13;
+    spans_seed ^= spans_seed >> 7;
+    spans_seed ^= spans_seed << 17;
+    return (unsigned)((spans_seed >> 20) % n);
+}
+
+// A heap in which no cycle starts by itself.
+static inline void spans_setup(void)
+{
+    cr_assert(sv_heap_init());
+    atomic_store(&sv_heap.trigger, UINT64_MAX);
+}
+
 static inline bool spans_swept(const struct sv_span *span)
 {
     return span->sweepgen == sv_heap.sweepgen;

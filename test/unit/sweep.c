@@ -12,23 +12,7 @@
 #include "options.h"
 #include "spans.h"
 
-static uint64_t seed = 0x9e3779b97f4a7c15;
-
-static unsigned random_below(unsigned n)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (unsigned)((seed >> 20) % n);
-}
-
-static void setup(void)
-{
-    cr_assert(sv_heap_init());
-    atomic_store(&sv_heap.trigger, UINT64_MAX);
-}
-
-TestSuite(sweep, .init = setup, .timeout = 60);
+TestSuite(sweep, .init = spans_setup, .timeout = 60);
 
 struct object {
     void *p; // NULL: gone
@@ -53,7 +37,7 @@ static struct object object_take(unsigned code, size_t large)
 static void object_mark(struct object *o)
 {
     struct sv_mark_place at;
-    cr_assert(sv_mark_find((uintptr_t)o->p + random_below((unsigned)o->size), &at));
+    cr_assert(sv_mark_find((uintptr_t)o->p + spans_random((unsigned)o->size), &at));
     cr_assert(at.start == (uintptr_t)o->p);
     atomic_fetch_or(&at.bits->mark, at.bit);
     o->marked = true;
@@ -76,15 +60,15 @@ static bool object_found(const struct object *o)
 static void objects_stir(struct object *o, unsigned n, unsigned percent)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (random_below(8) == 0) {
+        if (spans_random(8) == 0) {
             cr_assert(object_free(&o[i]));
             o[i].p = NULL;
-        } else if (random_below(100) < percent) {
+        } else if (spans_random(100) < percent) {
             object_mark(&o[i]);
         }
     }
     for (unsigned i = 0; i < n; i++) {
-        if (o[i].p && random_below(8) == 0) {
+        if (o[i].p && spans_random(8) == 0) {
             cr_assert(object_free(&o[i]));
             o[i].p = NULL;
             o[i].marked = false;
@@ -109,7 +93,7 @@ static void flip(const struct object *o, unsigned n)
 static void objects_free_unswept(struct object *o, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
-        if (o[i].p && random_below(10) == 0 && object_found(&o[i])) {
+        if (o[i].p && spans_random(10) == 0 && object_found(&o[i])) {
             cr_assert(object_free(&o[i]));
             o[i].p = NULL;
         }
@@ -201,7 +185,7 @@ Test(sweep, large_objects)
     struct object o[N];
     for (int round = 0; round < 30; round++) {
         for (unsigned i = 0; i < N; i++)
-            o[i] = object_take(sv_code(SV_CLASS_LARGE, i % 2), 32768 + random_below(200000));
+            o[i] = object_take(sv_code(SV_CLASS_LARGE, i % 2), 32768 + spans_random(200000));
         round_of(o, N, 50, round % 2);
         for (unsigned i = 0; i < N; i++)
             cr_assert(!o[i].p || !o[i].marked || object_free(&o[i]));
@@ -334,7 +318,7 @@ Test(sweep, cycle_after_cycle)
     enum { N = 3000 };
     static struct object o[N];
     for (unsigned i = 0; i < N; i++)
-        o[i] = object_take(1 + random_below(20) + (i % 2 ? SV_NCLASS : 0), 0);
+        o[i] = object_take(1 + spans_random(20) + (i % 2 ? SV_NCLASS : 0), 0);
     for (int cycle = 0; cycle < 12; cycle++) {
         unsigned n = 0;
         for (unsigned i = 0; i < N; i++)
