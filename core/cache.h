@@ -50,13 +50,23 @@ static inline struct sv_bin *sv_cache_bin(struct sv_cache *cache, unsigned code)
     return &cache->bins[code];
 }
 
+// Takes the top slot of a bin that isn't empty. The slot is in a register before it leaves the stack:
+// a thread that was stopped between the two would hold it nowhere, and lose it to the sweep.
+static inline void *sv_bin_take(struct sv_bin *bin)
+{
+    void **top = bin->top;
+    void *slot = *(void *volatile *)(top - 1);
+    atomic_signal_fence(memory_order_seq_cst);
+    bin->top = top - 1;
+    return slot;
+}
+
 static inline void *sv_bin_pop(struct sv_bin *bin)
 {
     void **top = bin->top;
     if (sv_unlikely(top == bin->base))
         return NULL;
-    void **slot = top[-1];
-    bin->top = top - 1;
+    void **slot = sv_bin_take(bin);
     slot[1] = NULL; // the key of a freed slot goes before the program sees it
     return slot;
 }
@@ -90,6 +100,7 @@ static inline bool sv_cache_free(void *p)
     if (sv_unlikely(top == bin->end))
         return false;
     *top = p;
+    atomic_signal_fence(memory_order_seq_cst); // the stack never counts a slot that isn't there yet
     bin->top = top + 1;
     ((uintptr_t *)p)[1] = key;
     return true;

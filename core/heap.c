@@ -167,7 +167,7 @@ static void *medium_zeroed(unsigned code, size_t size)
     struct sv_bin *bin = sv_cache_bin(cache, code);
     if (bin->top == bin->base && !sv_cache_fill(cache, bin))
         return NULL;
-    uintptr_t *p = *--bin->top;
+    uintptr_t *p = sv_bin_take(bin);
     bool freed = __atomic_exchange_n(&p[1], 0, __ATOMIC_RELAXED) == cache->key;
     uint32_t page = (uint32_t)sv_page_of((uintptr_t)p);
     struct sv_span *span = sv_span_at(sv_pagemap_first(page, sv_pagemap_get(page)));
