@@ -165,6 +165,15 @@ struct sv_pagealloc {
 
 // ---- heap.h -------------------------------------------------------------------------------------
 
+// Written with every lock of the heap held. While it isn't OFF the page map only grows: no span is
+// unmade or changes its class, no memory of the region is unmapped, and slots that leave a span are
+// marked as they go.
+enum sv_phase {
+    SV_PHASE_OFF,        // no cycle, or the program runs while it is swept
+    SV_PHASE_MARK,       // objects are marked while the program runs
+    SV_PHASE_TERMINATION // world stopped: the rest is marked
+};
+
 struct sv_heap {
     // read by malloc and free
     uintptr_t base_page;       // const after init: the region's address >> SV_PAGE_SHIFT
@@ -183,6 +192,9 @@ struct sv_heap {
     uint64_t pages_inuse;      // lock: pages of spans
     uint64_t released_pages;   // lock: pages ever given back to the kernel
     uint64_t moved_spans;      // lock: large objects whose mapping was moved
+    // what the heap may do: see enum sv_phase
+    _Atomic uint32_t phase;  // all of the heap's locks to write, any one of them to read exactly
+    _Atomic uint64_t marked; // relaxed: bytes of slots in use and marked; `live` after the flip
     // statistics and pacing, written with relaxed atomics
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t live; // bytes out of spans (caches included)
     _Atomic uint64_t trigger;    // bytes of live at which a cycle starts; UINT64_MAX: never
@@ -213,6 +225,10 @@ struct sv_thread {
     bool seen;               // stopper: listed in /proc/self/task this time
     bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
     struct sv_cache *cache;  // world lock: NULL before the first malloc and after the last
+    bool worker;             // const: one of the collector's own: never stopped, never a root
+    _Atomic uint32_t gate;   // itself: odd while it waits in the kernel (gate.h), counts up
+    uint32_t scanned;        // stopper: value of gate when its stack was scanned last
+    bool distrusted;         // any thread: its gate doesn't count (it was cancelled)
 };
 
 #endif
