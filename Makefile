@@ -161,9 +161,10 @@ demo:
 
 FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
             test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch] \
-            test/bench/*.c)
+            test/bench/*.c test/bench/collect/*.[ch])
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
-ANALYSED_TEST = $(wildcard test/unit/*.c test/preload/*.c test/preload/lib/*.c test/bench/*.c)
+ANALYSED_TEST = $(wildcard test/unit/*.c test/preload/*.c test/preload/lib/*.c test/bench/*.c \
+                test/bench/collect/*.c)
 LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
 LINTFLAGS_TEST = $(CSTD) -Wall -Wextra $(INCLUDE) -Itest/preload
 

@@ -48,6 +48,11 @@ static inline void sv_arch_save(struct sv_arch_saved *s)
     s->buffer[0] = __builtin_frame_address(0);
 }
 
+static inline uintptr_t sv_arch_sp(const void *frame)
+{
+    return (uintptr_t)frame;
+}
+
 static inline uint32_t sv_arch_keys_open(void)
 {
     return 0;

@@ -65,6 +65,16 @@ static inline void sv_arch_save(struct sv_arch_saved *s)
                      : "memory");
 }
 
+// The calling function's stack pointer: nothing of its callers' lies below. (`frame`, a local of
+// the caller's, serves the generic twin.)
+static inline uintptr_t sv_arch_sp(const void *frame)
+{
+    uintptr_t sp;
+    (void)frame;
+    __asm__ volatile("movq %%rsp, %0" : "=r"(sp));
+    return sp;
+}
+
 // Memory protection keys: opens all of them for the calling thread and returns what was set; close
 // puts that back. Nothing on processors and systems without keys.
 static inline bool sv_arch_keys_there(void)

@@ -50,8 +50,8 @@ static inline struct sv_bin *sv_cache_bin(struct sv_cache *cache, unsigned code)
     return &cache->bins[code];
 }
 
-// Takes the top slot of a bin that isn't empty. The slot is in a register before it leaves the stack:
-// a thread that was stopped between the two would hold it nowhere, and lose it to the sweep.
+// Takes the top slot of a bin that isn't empty. The slot is in a register before it leaves the
+// stack: a thread that was stopped between the two would hold it nowhere, and lose it to the sweep.
 static inline void *sv_bin_take(struct sv_bin *bin)
 {
     void **top = bin->top;

@@ -8,7 +8,14 @@
 // slots all came back returns its pages, but for one that is kept while it is its code's only one
 // with free slots, so that a program at the edge doesn't make and unmake the same span for ever.
 // Spans that just ceased to be full go to the front: they fill up again soon, and the sparse ones
-// behind them have time to become empty.
+// behind them have time to become empty. Empty ones stand at the end of the list, and nothing but
+// empty ones behind them.
+//
+// While objects are marked (enum sv_phase) no span is unmade: empty ones stay on the partial list
+// until a sweep finds them, that of the cycle or, when the cycle was given up, the next. Slots that
+// leave a span then get their mark, and lose it when they come back. A marker that found a slot in
+// use just before it came back may set the mark afterwards: a mark without an object, which counts
+// in `marked` all the same, stays for whoever takes the slot, and is subtracted by sweep.
 //
 // A span is unswept when its sweepgen isn't the heap's; its own note of a list is then stale,
 // because flipping moves whole lists without visiting their spans.
@@ -16,11 +23,16 @@
 
 #include <string.h>
 
+#include "assert.h"
+#include "chaos.h"
 #include "lock.h"
 #include "mark.h"
 #include "pagemap.h"
+#include "scavenge.h"
 #include "span.h"
 #include "sweep.h"
+
+#define SWEEP_TRIES 100 // spans swept for slots in one hold of the lock (Go's number)
 
 void sv_central_init(void)
 {
@@ -28,17 +40,36 @@ void sv_central_init(void)
         sv_heap.central[code].code = code;
 }
 
+// What went back to the page heap may be too much of it: looked at without the lock.
+static void central_release(struct sv_central *central)
+{
+    bool gave = central->gave;
+    central->gave = false;
+    sv_lock_release(&central->lock);
+    if (gave)
+        sv_scavenge_poll();
+}
+
 static bool span_unswept(const struct sv_span *span)
 {
     return span->sweepgen != atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);
 }
 
+static void central_unmake(struct sv_central *central, struct sv_span *span)
+{
+    sv_check(!sv_heap_marking() && span->nused == 0);
+    central->nspans--;
+    central->gave = true;
+    sv_lock_acquire(&sv_heap.lock);
+    sv_span_unmake(span);
+    sv_lock_release(&sv_heap.lock);
+}
+
 // Puts a swept span that is on no list where its use says. It may be unmade.
 static void central_place(struct sv_central *central, struct sv_span *span)
 {
-    if (span->nused == 0 && central->partial.first) {
-        central->nspans--;
-        sv_span_unmake(span);
+    if (span->nused == 0 && central->partial.first && !sv_heap_marking()) {
+        central_unmake(central, span);
     } else if (span->nused == span->nslots) {
         sv_span_push(&central->full, span, SV_LIST_FULL);
     } else if (span->nused == 0) {
@@ -58,11 +89,25 @@ static size_t central_sweep_span(struct sv_central *central, struct sv_span *spa
     return freed * sv_span_slot_size(span);
 }
 
+// Unmakes the empty spans, but for one, that a mark made the partial list keep.
+static void central_trim(struct sv_central *central)
+{
+    while (central->partial.first != central->partial.last && !sv_heap_marking()) {
+        struct sv_span *span = sv_span_at(central->partial.last);
+        if (span->nused != 0)
+            break;
+        sv_span_remove(&central->partial, span);
+        central_unmake(central, span);
+    }
+}
+
 static struct sv_span *central_grow(struct sv_central *central)
 {
     const struct sv_class *class = &sv_classes[sv_code_class(central->code)];
     bool clean;
+    sv_lock_acquire(&sv_heap.lock);
     uint32_t page = sv_heap_pages_take(class->pages, 1, &clean);
+    sv_lock_release(&sv_heap.lock);
     if (page == SV_NOPAGE)
         return NULL;
     struct sv_span *span = sv_span_make(page, class->pages, central->code, clean);
@@ -71,34 +116,52 @@ static struct sv_span *central_grow(struct sv_central *central)
     return span;
 }
 
+// Of a code whose objects all live, only so many spans are looked at before it gets a new one.
 static struct sv_span *central_partial(struct sv_central *central)
 {
-    while (!central->partial.first && central->unswept.first)
+    for (unsigned i = 0; i < SWEEP_TRIES && !central->partial.first && central->unswept.first; i++)
         central_sweep_span(central, sv_span_at(central->unswept.first));
     if (central->partial.first)
         return sv_span_at(central->partial.first);
     return central_grow(central);
 }
 
+// Marks slots that are about to leave; returns how many of them were not marked yet.
+static unsigned bits_blacken(struct sv_bits *bits, uint64_t slots)
+{
+    uint64_t old = atomic_fetch_or_explicit(&bits->mark, slots, memory_order_relaxed);
+    return (unsigned)__builtin_popcountll(slots & ~old);
+}
+
 // Up to n free slots of one span into out[-1], out[-2]...: the lowest comes out of the cache first.
 static unsigned span_take(struct sv_span *span, void **out, unsigned n)
 {
+    bool marking = sv_heap_marking();
+    unsigned black = 0;
     struct sv_bits *bits = sv_span_bits(span);
     uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
     size_t size = sv_span_slot_size(span);
     unsigned words = sv_span_words(span), got = 0, w = span->hint;
     for (; got < n && w < words; w++) {
         uint64_t alloc = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed);
-        uint64_t free = ~alloc & sv_span_mask(span, w);
+        uint64_t free = ~alloc & sv_span_mask(span, w), taken = 0;
         uintptr_t word = base + w * 64 * size;
         span->hint = w;
         for (; free && got < n; free &= free - 1) {
             out[-1 - (int)got++] = (void *)(word + (unsigned)__builtin_ctzll(free) * size);
-            alloc |= free & -free;
+            taken |= free & -free;
         }
-        atomic_store_explicit(&bits[w].alloc, alloc, memory_order_relaxed);
+        if (sv_unlikely(marking)) {
+            black += bits_blacken(&bits[w], taken);
+            sv_chaos();
+        }
+        atomic_store_explicit(&bits[w].alloc, alloc | taken, memory_order_relaxed);
     }
+    if (sv_unlikely(black))
+        atomic_fetch_add_explicit(&sv_heap.marked, black * size, memory_order_relaxed);
     span->nused = (uint16_t)(span->nused + got);
+    sv_debug(span->nused <= span->nslots && !span_unswept(span));
+    sv_costly(sv_check(sv_span_used(span) == span->nused));
     return got;
 }
 
@@ -126,15 +189,26 @@ static unsigned central_take(struct sv_central *central, void **out, unsigned n)
     return got;
 }
 
+// Takes the lock, to take slots. They are paid for before, as are the pages of a new span if it
+// looks as if one were needed.
+static void central_enter(struct sv_central *central)
+{
+    sv_sweep_charge();
+    if (sv_unlikely(sv_sweep_active()) && !sv_central_unswept(central->code) &&
+        !__atomic_load_n(&central->partial.first, __ATOMIC_RELAXED))
+        sv_sweep_reclaim(sv_classes[sv_code_class(central->code)].pages);
+    sv_lock_acquire(&central->lock);
+}
+
 bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n)
 {
     struct sv_central *central = &sv_heap.central[code];
-    sv_lock_acquire(&central->lock);
+    central_enter(central);
     unsigned got = central_take(central, bin->base + n, n);
     if (got < n)
         memmove(bin->base, bin->base + (n - got), got * sizeof *bin->base);
     bin->top = bin->base + got;
-    sv_lock_release(&central->lock);
+    central_release(central);
     return got != 0;
 }
 
@@ -142,9 +216,9 @@ void *sv_central_take(unsigned code)
 {
     struct sv_central *central = &sv_heap.central[code];
     void *slot = NULL;
-    sv_lock_acquire(&central->lock);
+    central_enter(central);
     central_take(central, &slot + 1, 1);
-    sv_lock_release(&central->lock);
+    central_release(central);
     return slot;
 }
 
@@ -160,10 +234,20 @@ struct cursor {
     uint32_t hint;    // lowest word of bits given back so far
     uint32_t word;    // that `pending` belongs to
     uint64_t pending; // slots of it that come back
+    bool marking;     // marks go with their slots
     unsigned given;   // slots of this span that were in use
     unsigned total;   // slots of all spans that were in use
     void *bad;        // the first slot that wasn't in use
 };
+
+// Slots that came back lose their marks, and `marked` their bytes.
+static void bits_whiten(struct sv_bits *bits, uint64_t slots, size_t size)
+{
+    uint64_t old = atomic_fetch_and_explicit(&bits->mark, ~slots, memory_order_relaxed);
+    unsigned n = (unsigned)__builtin_popcountll(old & slots);
+    if (n)
+        atomic_fetch_sub_explicit(&sv_heap.marked, n * size, memory_order_relaxed);
+}
 
 // The slots of one word. What isn't in use was freed before.
 static void cursor_write(struct cursor *at)
@@ -176,6 +260,10 @@ static void cursor_write(struct cursor *at)
                                           sv_span_slot_size(at->span));
     atomic_store_explicit(&bits->alloc, alloc & ~at->pending, memory_order_relaxed);
     at->given += (unsigned)__builtin_popcountll(at->pending & alloc);
+    if (sv_unlikely(at->marking)) {
+        sv_chaos();
+        bits_whiten(bits, at->pending & alloc, sv_span_slot_size(at->span));
+    }
     if (at->word < at->hint)
         at->hint = at->word;
     at->pending = 0;
@@ -190,9 +278,11 @@ static void cursor_leave(struct sv_central *central, struct cursor *at)
     if (at->given == 0)
         return;
     at->total += at->given;
+    sv_check(span->nused >= at->given);
     bool full = span->nused == span->nslots;
     span->nused = (uint16_t)(span->nused - at->given);
     span->dirty = 1;
+    sv_costly(sv_check(sv_span_used(span) == span->nused));
     if (at->hint < span->hint)
         span->hint = at->hint;
     if (full || span->nused == 0) {
@@ -218,6 +308,7 @@ __attribute__((noinline)) static void cursor_move(struct sv_central *central, st
                           .hint = UINT32_MAX,
                           .word =
                               sv_slot_of((uint32_t)(slot - sv_page_addr(first)), span->magic) / 64,
+                          .marking = at->marking,
                           .total = at->total,
                           .bad = at->bad};
 }
@@ -264,8 +355,8 @@ static void central_given(struct sv_central *central, size_t n)
 void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
 {
     struct sv_central *central = &sv_heap.central[code];
-    struct cursor at = {0};
     sv_lock_acquire(&central->lock);
+    struct cursor at = {.marking = sv_heap_marking()};
     if (sv_unlikely(central->unswept.first))
         slots_keep(bin->base, n);
     for (unsigned i = 0; i < n; i++)
@@ -275,32 +366,33 @@ void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
     memmove(bin->base, bin->base + n, left * sizeof *bin->base);
     bin->top = bin->base + left;
     central_given(central, at.total);
-    sv_lock_release(&central->lock);
+    central_release(central);
     return at.bad;
 }
 
 bool sv_central_give(unsigned code, void *slot)
 {
     struct sv_central *central = &sv_heap.central[code];
-    struct cursor at = {0};
     sv_lock_acquire(&central->lock);
+    struct cursor at = {.marking = sv_heap_marking()};
     if (sv_unlikely(central->unswept.first))
         slots_keep(&slot, 1);
     cursor_give(central, &at, (uintptr_t)slot);
     cursor_leave(central, &at);
     central_given(central, at.total);
-    sv_lock_release(&central->lock);
+    central_release(central);
     return !at.bad;
 }
 
-size_t sv_central_sweep(unsigned code, unsigned budget)
+size_t sv_central_sweep(unsigned code, unsigned *budget)
 {
     struct sv_central *central = &sv_heap.central[code];
     size_t bytes = 0;
     sv_lock_acquire(&central->lock);
-    while (budget-- > 0 && central->unswept.first)
+    for (; *budget && central->unswept.first; --*budget)
         bytes += central_sweep_span(central, sv_span_at(central->unswept.first));
-    sv_lock_release(&central->lock);
+    central_trim(central);
+    central_release(central);
     return bytes;
 }
 

@@ -63,6 +63,6 @@ void sv_checkmark_end(struct sv_checkmark *c)
         if (sv_mark_find(object, &at))
             check_words(c, at.start, at.start + sv_span_slot_size(at.span), sv_options.align);
     }
-    sv_work_end(&c->work);
+    sv_work_flush(&c->work);
     sv_os_unmap(c->bits, c->bytes);
 }

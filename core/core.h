@@ -36,7 +36,11 @@
 // ---- lock.h -------------------------------------------------------------------------------------
 
 struct sv_lock {
-    _Atomic uint32_t word; // 0 free, 1 held, 2 held and somebody sleeps
+    _Atomic uint32_t word; // 0: free; else whose it is, and whether somebody sleeps (lock.h)
+};
+
+struct sv_lock_owner { // its address is what tells a thread from others
+    _Alignas(16) char unused;
 };
 
 // ---- sizeclass.h --------------------------------------------------------------------------------
@@ -88,7 +92,13 @@ struct sv_span {
 };
 _Static_assert(sizeof(struct sv_span) == SV_CACHE_LINE, "a span's record is one cache line");
 
-enum sv_span_list { SV_LIST_NONE, SV_LIST_PARTIAL, SV_LIST_FULL, SV_LIST_UNSWEPT };
+enum sv_span_list {
+    SV_LIST_NONE,
+    SV_LIST_PARTIAL, // of large ones: the deferred
+    SV_LIST_FULL,    // of large ones: those with an object
+    SV_LIST_UNSWEPT,
+    SV_LIST_LIMBO // of large ones only: large.c
+};
 
 // The bits of a dense page (16-, 32- and 48-byte objects), in a table of their own.
 struct sv_dense {
@@ -109,6 +119,7 @@ struct sv_central {
     struct sv_span_head full;    // lock: swept, no slot free
     struct sv_span_head unswept; // lock: not looked at since the last cycle
     uint32_t nspans;             // lock
+    bool gave;                   // lock: pages went back since the lock was taken
     uint64_t nused;              // lock: slots out (in caches or with the program)
     uint64_t allocated;          // lock: slots ever taken
     uint64_t freed;              // lock: slots ever returned by free()
@@ -174,6 +185,17 @@ enum sv_phase {
     SV_PHASE_TERMINATION // world stopped: the rest is marked
 };
 
+// The sweep that follows a flip, see sweep.h. All relaxed: a stale value costs a span swept sooner
+// or later than need be.
+struct sv_sweep {
+    _Atomic uint32_t gen;      // the sweepgen being swept in proportion to allocation, 0: none
+    _Atomic uint32_t code;     // where the next step begins to look
+    _Atomic uint64_t pages;    // in use when it began
+    _Atomic uint64_t basis;    // sv_heap.allocated when it began
+    _Atomic uint64_t distance; // bytes that may be allocated until it must be done
+    _Atomic uint64_t swept;    // pages of spans swept since it began
+};
+
 struct sv_heap {
     // read by malloc and free
     uintptr_t base_page;       // const after init: the region's address >> SV_PAGE_SHIFT
@@ -189,12 +211,17 @@ struct sv_heap {
     struct sv_pagealloc pages; // lock
     uint32_t grown;            // lock: pages before this one are mapped readable and writable
     uint32_t large_first;      // lock: list of large objects, by page
+    uint32_t large_deferred;   // lock: freed while objects were marked: unmade when phase is OFF
     uint64_t pages_inuse;      // lock: pages of spans
     uint64_t released_pages;   // lock: pages ever given back to the kernel
     uint64_t moved_spans;      // lock: large objects whose mapping was moved
     // what the heap may do: see enum sv_phase
-    _Atomic uint32_t phase;  // all of the heap's locks to write, any one of them to read exactly
-    _Atomic uint64_t marked; // relaxed: bytes of slots in use and marked; `live` after the flip
+    _Atomic uint32_t phase; // all of the heap's locks to write, any one of them to read exactly
+    // Bytes of the slots whose mark is set; `live` after the flip. A marker reads an object's size,
+    // then sets the mark, then adds, so that a large object may grow under it (large.c). Relaxed,
+    // and for moments below zero: whoever frees an object may subtract before its marker has added.
+    _Atomic uint64_t marked;
+    bool watched; // lock: the barrier is armed: no page moves by page tables
     // statistics and pacing, written with relaxed atomics
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t live; // bytes out of spans (caches included)
     _Atomic uint64_t trigger;    // bytes of live at which a cycle starts; UINT64_MAX: never
@@ -204,31 +231,50 @@ struct sv_heap {
     _Atomic uint64_t large_live; // bytes in large objects
     _Atomic uint64_t foreign;    // frees and reallocs of pointers that were not ours
     _Atomic uint32_t sweepgen;   // cycles flipped so far; a span with another number is unswept
+    struct sv_sweep sweep;
     struct sv_central central[SV_NCODE];
 };
 
 // ---- world.h ------------------------------------------------------------------------------------
 
+// What a stop reads of every thread fills the record's first cache line. (Metadata of a whole
+// number of lines lies on lines.)
 struct sv_thread {
-    struct sv_thread *next;  // world lock
-    struct sv_thread *spare; // world lock: the next record to use again
-    int32_t tid;             // const: kernel thread id
-    _Atomic uint32_t epoch;  // its handler: the last stop that this thread has answered
-    uintptr_t sp;            // its handler: the stack pointer that the stop interrupted
+    _Alignas(SV_CACHE_LINE) struct sv_thread *next; // world lock
+    int32_t tid;                                    // const: kernel thread id
+    _Atomic uint32_t epoch; // its handler, or the stopper for it: the last stop it has answered
+    _Atomic uint32_t gate;  // itself: odd while it waits in the kernel (gate.h), counts up
+    _Atomic uint32_t distrusted; // see enum sv_distrust: its gate doesn't count unless 0
+    uintptr_t gate_sp;           // itself: the stack pointer with which it went in (gate.h)
+    uintptr_t sp;            // its handler, or the stopper: the stack pointer while it is stopped
     uintptr_t frame;         // its handler: lowest address of the signal frame (all registers)
     uintptr_t frame_end;     // its handler: end of the stack that the frame lies on, 0: sp's own
+    bool worker;             // const: one of the collector's own: never stopped, never a root
+    bool seen;               // stopper: known to exist in this stop
+    bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
+    bool user_stack;         // const: memory that the program gave, never cached by glibc
+    uint32_t scanned;        // stopper: value of gate when its stack was scanned last
+    struct sv_thread *prev;  // world lock
+    uintptr_t altstack;      // itself: its alternate signal stack, 0: none that libc was told of
     uintptr_t stack_lo;      // const: its pthread stack, 0 when unknown
     uintptr_t stack_hi;      // const: above the first frame; static TLS and thread block follow
     uintptr_t stack_end;     // const: end of the stack's memory
-    uintptr_t tcb;           // const: address of its thread block
-    bool user_stack;         // const: memory that the program gave, never cached by glibc
-    bool seen;               // stopper: listed in /proc/self/task this time
-    bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
+    uintptr_t tcb;           // const: address of its thread block, 0: found by a stop
     struct sv_cache *cache;  // world lock: NULL before the first malloc and after the last
-    bool worker;             // const: one of the collector's own: never stopped, never a root
-    _Atomic uint32_t gate;   // itself: odd while it waits in the kernel (gate.h), counts up
-    uint32_t scanned;        // stopper: value of gate when its stack was scanned last
-    bool distrusted;         // any thread: its gate doesn't count (it was cancelled)
+    uint32_t assist_cycle;   // itself: the cycle that its debt belongs to, by sweepgen
+    int64_t assist;          // itself: bytes of scanning that it owes for what it allocated
+    struct sv_thread *spare; // world lock: the next record to use again
+    struct sv_thread *same_tid; // world lock: the next record in the table by tid
+    struct sv_thread *same_tcb; // world lock: the next record in the table by tcb
+};
+
+// Why a thread's gate doesn't count: bits of sv_thread.distrusted.
+enum sv_distrust {
+    SV_DISTRUST_OFF = 1,       // no cycles in this process, or a thread of the collector's
+    SV_DISTRUST_CANCELLED = 2, // cancellation runs the program's clean-up inside the gate
+    SV_DISTRUST_SHARED = 4,    // other tasks use its thread-local storage: clone(2)
+    SV_DISTRUST_ASTRAY = 8,    // it ran code of the program's inside the gate
+    SV_DISTRUST_VFORK = 16     // a vfork child is running in its place
 };
 
 #endif

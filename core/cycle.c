@@ -1,45 +1,80 @@
-// The cycle, with the world stopped for all of the mark: finish the last sweep; take every lock;
-// stop; mark from the roots; mark what lies in caches; flip; resume; sweep. Each step is a piece of
-// its own (world, barrier, rootset, mark, sweep, pacer), so that a barrier which lets the program
-// run can put the marking between two short stops without changing them.
+// When a cycle runs and who runs it. Threads of the program ask, in the slow path of allocation or
+// by salvage_collect; the driver, a worker (worker.c), runs cycles one after the other, sweeps in
+// the background, gives memory back, and sleeps. What a cycle consists of is in phase.c.
 //
-// Whatever goes wrong before the flip ends in the same way: marks are undone, the world runs on,
-// nothing is reclaimed, and the statistics say why. The collecting thread is the one whose
-// allocation passed the trigger; it holds no lock of the program's that it didn't hold in malloc
-// anyway.
+// Asking and answering is counting: `asked` is the number of the last cycle that somebody wants,
+// `started` and `ended` the numbers of those that were. A cycle that started after the call
+// satisfies who asked. Nobody waits but who must have it done (salvage_collect, memory short), and
+// a thread that would take the heap past its goal, for WAIT_NS at a time.
+//
+// Where no worker can be had (RLIMIT_NPROC, before libc is ready, workers=0) or wanted
+// (barrier=stw), the allocating thread runs the cycle itself, with the world stopped for all of it.
+//
+// Locks: the cycle lock is the driver's, for a whole cycle; the stopping lock is held around each
+// stop, and by exec and fork, which must not see one under way. A forked child may find a cycle in
+// the middle: its phase is taken back to OFF and the marks are cleared before the next one.
 #include "cycle.h"
 
+#include <fcntl.h>
+
 #include "arch.h"
+#include "assist.h"
 #include "barrier.h"
 #include "cache.h"
-#include "central.h"
-#include "checkmark.h"
+#include "chaos.h"
+#include "crew.h"
+#include "large.h"
+#include "limiter.h"
 #include "lock.h"
 #include "mark.h"
 #include "metadata.h"
+#include "metrics.h"
 #include "options.h"
 #include "os.h"
 #include "pacer.h"
+#include "phase.h"
+#include "protect.h"
 #include "rootset.h"
 #include "scanners.h"
+#include "scavenge.h"
+#include "share.h"
 #include "stats.h"
 #include "sweep.h"
 #include "text.h"
+#include "work.h"
+#include "worker.h"
 #include "world.h"
 
-#define PROC_FD_MIN 1000 // contract: no descriptors of ours below
-#define TICKS_PERIOD 64u // slow-path allocations between looks at the clock
+#define PROC_FD_MIN 1000       // contract: no descriptors of ours below, in the program's table
+#define TICKS_PERIOD 64u       // slow-path allocations between looks at the clock
+#define WAIT_NS 1000000u       // a thread at the heap's goal waits so long at a time
+#define WAIT_LARGE_NS 8000000u // the same for one that asks for more than one part of the goal in
+#define WAIT_SHARE 64u         // so many
+#define ANSWER_NS 50000000u    // between two looks whether the worker is still there
+#define SWEEP_BATCH 16u        // spans between two looks at what is asked
+#define HELP_NAP_NS 100000u    // a helper that finds nothing to do looks again so much later
+#define IDLE_CPU_NS                                                                                \
+    1000000u // a program that used less since the last cycle has nothing new to find
 
 static struct {
-    struct sv_lock lock;
-    const struct sv_barrier *barrier;    // const after init; NULL: no cycles
+    struct sv_lock lock;                 // the driver's, for a whole cycle
+    struct sv_lock stopping;             // around a stop; exec and fork
+    bool enabled;                        // const after init: cycles may run
+    bool beside;                         // const after init: by a worker, if one can be had
     struct sv_pacer pacer;               // lock
-    struct sv_marker marker;             // lock
-    int procfd;                          // lock: /proc during a cycle, else -1 unless it is kept
-    bool proc_kept;                      // lock
-    uint64_t last;                       // lock: when the last cycle ended, ns; 0: none yet
+    struct sv_limiter limiter;           // lock
+    int procfd;                          // stopping: /proc kept for good, else -1
+    bool stale;                          // lock: marks of a cycle that fork cut off
+    uint64_t last_cpu;                   // driver: processor time of the process after a cycle
+    _Atomic uint64_t last;               // lock: when the last cycle ended, ns; 0: none yet
+    _Atomic uint64_t goal;               // lock: bytes of live that a running cycle aims at
+    _Atomic bool unwatched;              // anyone: no barrier any more, see sv_cycle_unwatch
+    _Atomic uint32_t asked;              // anyone: number of the last cycle wanted
+    _Atomic uint32_t forced;             // anyone: up to this number they are to sweep to the end
+    _Atomic uint32_t started;            // driver: number of the last cycle begun
+    _Atomic uint32_t ended;              // driver: likewise, ended; futex
     _Atomic(struct sv_thread *) blocker; // the thread inside sv_cycle_block, by itself
-    bool fork_owned;                     // lock: the forking thread had blocked cycles already
+    bool fork_owned;                     // stopping: the forking thread had blocked stops already
 } cycle = {.procfd = -1};
 
 _Atomic uint32_t sv_cycle_ticks;
@@ -48,253 +83,18 @@ void sv_cycle_init(void)
 {
     uint64_t first = UINT64_MAX;
     if (sv_options.mode == SV_MODE_COLLECT && sv_world_init()) {
-        cycle.pacer.gcpercent = sv_options.gcpercent;
-        cycle.barrier = sv_barrier_choose();
-        if (sv_options.gcpercent != UINT32_MAX)
-            first = SV_PACER_FIRST * sv_options.gcpercent / 100;
+        cycle.enabled = true;
+        cycle.beside = sv_options.barrier != SV_BARRIER_STW && sv_options.workers != 0;
+        sv_pacer_init(&cycle.pacer, sv_options.gcpercent, sv_options.memlimit, sv_os_processors());
+        sv_limiter_init(&cycle.limiter, sv_os_processors(), sv_os_now());
+        first = sv_pacer_trigger(&cycle.pacer);
     }
     uint32_t ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
-    atomic_store_explicit(&sv_cycle_ticks, cycle.barrier ? ticks : 0, memory_order_relaxed);
+    atomic_store_explicit(&sv_cycle_ticks, cycle.enabled ? ticks : 0, memory_order_relaxed);
     atomic_store_explicit(&sv_heap.trigger, first, memory_order_relaxed);
+    atomic_store_explicit(&cycle.goal, first == UINT64_MAX ? first : sv_pacer_goal(&cycle.pacer),
+                          memory_order_relaxed);
 }
-
-// Can a cycle run at all, here?
-static bool cycle_possible(void)
-{
-    return cycle.barrier && sv_world_self() && sv_world_self_valid();
-}
-
-// /proc is opened for a cycle and closed after it: the program has no descriptor of ours to stumble
-// over, and may close all it finds. The exception is a program about to change its root directory.
-static bool proc_ready(void)
-{
-    int fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "thread-self/maps", 0);
-    if (fd < 0) {
-        cycle.procfd = sv_proc_open();
-        fd = cycle.procfd < 0 ? -1 : sv_proc_file(cycle.procfd, "thread-self/maps", 0);
-    }
-    if (fd < 0)
-        return false;
-    sv_os_close(fd);
-    return true;
-}
-
-static void proc_done(void)
-{
-    if (cycle.procfd < 0 || (cycle.proc_kept && cycle.procfd >= PROC_FD_MIN))
-        return;
-    sv_os_close(cycle.procfd);
-    cycle.procfd = -1;
-}
-
-void sv_cycle_proc_keep(void)
-{
-    if (!cycle_possible())
-        return;
-    sv_lock_acquire(&cycle.lock);
-    cycle.proc_kept = true;
-    proc_ready();
-    proc_done();
-    sv_lock_release(&cycle.lock);
-}
-
-static void locks_take(void)
-{
-    sv_world_lock();
-    sv_heap_lock_all();
-    sv_metadata_lock();
-}
-
-static void locks_drop(void)
-{
-    sv_metadata_unlock();
-    sv_heap_unlock_all();
-    sv_world_unlock();
-}
-
-// ---- marking, world stopped ---------------------------------------------------------------------
-
-static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool code)
-{
-    sv_mark_range(arg, lo, hi, code);
-}
-
-static void visit_check(void *arg, uintptr_t lo, uintptr_t hi, bool code)
-{
-    sv_checkmark_range(arg, lo, hi, code);
-}
-
-static void caches_blacken(struct sv_marker *m)
-{
-    for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next)
-        for (unsigned code = 0; code < SV_NCODE; code++)
-            for (void **slot = cache->bins[code].base; slot < cache->bins[code].top; slot++)
-                sv_mark_black(m, *slot);
-}
-
-static const char *mark_check(void)
-{
-    struct sv_checkmark check;
-    if (!sv_checkmark_begin(&check)) {
-        sv_log("salvage: checkmark: no memory for its bits, this cycle isn't checked");
-        return NULL;
-    }
-    struct sv_rootset_visitor visitor = {visit_check, &check, 0, 0};
-    const char *reason = sv_rootset_visit(&visitor);
-    sv_checkmark_end(&check);
-    return reason;
-}
-
-static const char *mark_all(struct sv_stats_cycle *stats, uintptr_t sp)
-{
-    struct sv_marker *m = &cycle.marker;
-    const char *reason = sv_rootset_begin(cycle.procfd, sp);
-    if (!reason) {
-        sv_mark_begin(m, sv_rootset_pages());
-        struct sv_rootset_visitor visitor = {visit_mark, m, 0, 0};
-        reason = sv_rootset_visit(&visitor);
-        if (!sv_mark_drain(m) && !reason)
-            reason = "no memory for the mark queue";
-        stats->stacks = visitor.stacks;
-        stats->roots = visitor.others;
-        if (!reason && sv_options.checkmark)
-            reason = mark_check();
-        if (!reason)
-            caches_blacken(m);
-        else
-            sv_mark_clear();
-        sv_work_end(&m->work);
-        stats->objects = m->objects;
-        stats->scanned = m->scanned;
-        stats->live_marked = m->bytes;
-    }
-    sv_rootset_end();
-    return reason;
-}
-
-// From here on, what isn't marked is garbage. All locks held, world stopped.
-static void flip(const struct sv_stats_cycle *stats)
-{
-    atomic_fetch_add_explicit(&sv_heap.sweepgen, 1, memory_order_relaxed);
-    sv_central_flip();
-    atomic_store_explicit(&sv_heap.live, stats->live_marked, memory_order_relaxed);
-}
-
-// ---- a cycle, cycle lock held -------------------------------------------------------------------
-
-// Signals wait meanwhile: a handler of the program's that ran on this thread would move pointers
-// while they are being followed, or leave by a jump, with all other threads standing still.
-static const char *cycle_stopped(struct sv_stats_cycle *stats, uintptr_t sp)
-{
-    uint64_t mask;
-    sv_os_signal_mask(SIG_BLOCK, ~(uint64_t)0, &mask);
-    locks_take();
-    stats->live_before = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
-    stats->began = sv_os_now();
-    const char *reason = sv_world_stop(cycle.procfd);
-    stats->stopping = sv_os_now() - stats->began;
-    if (!reason) {
-        for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
-            stats->threads += !t->gone;
-        reason = mark_all(stats, sp);
-        if (!reason)
-            flip(stats);
-        sv_world_resume();
-    }
-    stats->pause = sv_os_now() - stats->began;
-    locks_drop();
-    sv_os_signal_mask(SIG_SETMASK, mask, NULL);
-    return reason;
-}
-
-// Registers are spilled in this frame and the scan of the stack starts at it, so the callers'
-// pointers are seen wherever the compiler kept them. Not inlined: a frame of its own is the point.
-__attribute__((noinline)) static const char *cycle_spilled(struct sv_stats_cycle *stats)
-{
-    struct sv_arch_saved saved;
-    sv_arch_save(&saved);
-    const char *reason = cycle_stopped(stats, (uintptr_t)&saved & ~(uintptr_t)15);
-    __asm__ volatile("" ::"r"(&saved) : "memory");
-    return reason;
-}
-
-static void cycle_pace(struct sv_stats_cycle *stats)
-{
-    struct sv_pacer_cycle found = {stats->live_before, stats->live_marked,
-                                   stats->roots + stats->stacks};
-    stats->goal = sv_pacer_next(&cycle.pacer, &found);
-    atomic_store_explicit(&sv_heap.trigger, stats->goal, memory_order_relaxed);
-    cycle.last = sv_os_now();
-}
-
-// A cycle that could not be had is not asked for again before the heap has grown by half.
-static void cycle_postpone(void)
-{
-    uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
-    uint64_t trigger = live + (live / 2 > SV_PACER_FIRST ? live / 2 : SV_PACER_FIRST);
-    if (cycle.pacer.gcpercent != UINT32_MAX)
-        atomic_store_explicit(&sv_heap.trigger, trigger, memory_order_relaxed);
-    cycle.last = sv_os_now();
-}
-
-static bool cycle_run(bool forced)
-{
-    struct sv_stats_cycle stats = {.forced = forced, .barrier = cycle.barrier->name};
-    sv_sweep_finish();
-    const char *reason = proc_ready() ? cycle_spilled(&stats) : "no /proc";
-    proc_done();
-    if (reason) {
-        sv_stats_abandoned(reason);
-        cycle_postpone();
-        return false;
-    }
-    sv_sweep_large();
-    cycle_pace(&stats);
-    sv_stats_cycle(&stats);
-    return true;
-}
-
-size_t sv_cycle_collect(void)
-{
-    if (!cycle_possible())
-        return 0;
-    sv_lock_acquire(&cycle.lock);
-    uint64_t before = atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed);
-    if (cycle_run(true))
-        sv_sweep_finish();
-    uint64_t after = atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed);
-    sv_lock_release(&cycle.lock);
-    return after - before;
-}
-
-static bool trigger_passed(size_t bytes)
-{
-    return atomic_load_explicit(&sv_heap.live, memory_order_relaxed) + bytes >=
-           atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed);
-}
-
-__attribute__((noinline)) void sv_cycle_check(size_t bytes)
-{
-    if (!cycle_possible())
-        return;
-    bool due = false;
-    if (atomic_load_explicit(&sv_cycle_ticks, memory_order_relaxed) == 0 ||
-        atomic_load_explicit(&sv_cycle_ticks, memory_order_relaxed) > UINT32_MAX / 2) {
-        uint32_t ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
-        atomic_store_explicit(&sv_cycle_ticks, ticks, memory_order_relaxed);
-        due = sv_options.stress != 0;
-        if (!due && cycle.last && sv_options.period)
-            due = sv_os_now() - cycle.last >= (uint64_t)sv_options.period * 1000000000u;
-    }
-    if (!due && !trigger_passed(bytes))
-        return;
-    sv_lock_acquire(&cycle.lock);
-    if (due || trigger_passed(bytes)) // somebody else's cycle may have come first
-        cycle_run(due);
-    sv_lock_release(&cycle.lock);
-}
-
-// ---- keeping cycles away ------------------------------------------------------------------------
 
 static bool cycle_blocked_here(void)
 {
@@ -302,12 +102,448 @@ static bool cycle_blocked_here(void)
     return blocker && blocker == sv_world_self();
 }
 
+// Can a cycle run at all, for this caller?
+static bool cycle_possible(void)
+{
+    return cycle.enabled && !sv_worker_here() && sv_world_self() && sv_world_self_valid() &&
+           !cycle_blocked_here();
+}
+
+// ---- /proc --------------------------------------------------------------------------------------
+
+// /proc is opened for a cycle and closed after it: the program has no descriptor of ours to stumble
+// over, and may close all it finds. The exception is a program that changes its root directory.
+static int proc_open(void)
+{
+    int fd = sv_proc_open();
+    if (fd < 0 && cycle.procfd >= 0)
+        fd = sv_worker_here() ? sv_worker_borrow(cycle.procfd)
+                              : sv_os_fcntl(cycle.procfd, F_DUPFD_CLOEXEC, PROC_FD_MIN);
+    int test = fd < 0 ? -1 : sv_proc_file(fd, "thread-self/maps", 0);
+    if (test < 0 && fd >= 0) {
+        sv_os_close(fd);
+        fd = -1;
+    }
+    if (test >= 0)
+        sv_os_close(test);
+    return fd;
+}
+
+void sv_cycle_proc_keep(void)
+{
+    if (!cycle_possible())
+        return;
+    sv_lock_acquire(&cycle.stopping);
+    if (cycle.procfd < 0)
+        cycle.procfd = sv_proc_open();
+    if (cycle.procfd >= 0 && cycle.procfd < PROC_FD_MIN) {
+        sv_os_close(cycle.procfd);
+        cycle.procfd = -1;
+    }
+    sv_lock_release(&cycle.stopping);
+}
+
+// ---- a cycle, cycle lock held -------------------------------------------------------------------
+
+// Registers are spilled in this frame and the scan of the stack starts at it, so the callers'
+// pointers are seen wherever the compiler kept them. Not inlined: a frame of its own is the point.
+__attribute__((noinline)) static const char *collect_here(struct sv_phase_in *in,
+                                                          struct sv_stats_cycle *stats)
+{
+    struct sv_arch_saved saved;
+    uint64_t mask;
+    sv_arch_save(&saved);
+    in->sp = (uintptr_t)&saved & ~(uintptr_t)15;
+    // Signals wait meanwhile: a handler of the program's that ran on this thread would move
+    // pointers while they are being followed, or leave by a jump, with all others standing still.
+    sv_os_signal_mask(SIG_BLOCK, ~(uint64_t)0, &mask);
+    const char *reason = sv_phase_collect(in, stats);
+    sv_os_signal_mask(SIG_SETMASK, mask, NULL);
+    __asm__ volatile("" ::"r"(&saved) : "memory");
+    return reason;
+}
+
+static void memory_find(struct sv_pacer_memory *m)
+{
+    m->mapped = sv_heap_mapped_unreleased() + sv_metadata_bytes();
+    m->free = sv_heap_free_unreleased();
+    m->inuse = sv_heap_inuse();
+}
+
+static void trigger_set(void)
+{
+    atomic_store_explicit(&cycle.goal, sv_pacer_goal(&cycle.pacer), memory_order_relaxed);
+    atomic_store_explicit(&sv_heap.trigger, sv_pacer_trigger(&cycle.pacer), memory_order_relaxed);
+}
+
+static void cycle_pace(struct sv_stats_cycle *stats)
+{
+    uint64_t share = (uint64_t)((double)stats->mark * cycle.pacer.procs / 4);
+    stats->idle = stats->background > share ? stats->background - share : 0;
+    stats->background -= stats->idle;
+    sv_pacer_end(&cycle.pacer, stats->live_end, stats->scanned, stats->mark, stats->assist,
+                 stats->idle);
+    struct sv_pacer_found found = {.live = stats->live_end,
+                                   .marked = stats->live_marked,
+                                   .stacks = stats->stacks,
+                                   .others = stats->roots};
+    uint64_t roots = stats->stacks + stats->roots;
+    found.heap_work = stats->scanned > roots ? stats->scanned - roots : 0;
+    found.cpu = stats->background + stats->idle + stats->assist;
+    for (unsigned i = 0; i < SV_NSTOP; i++)
+        found.cpu += stats->all[i].total;
+    memory_find(&found.memory);
+    sv_pacer_commit(&cycle.pacer, &found);
+    stats->goal_next = sv_pacer_goal(&cycle.pacer);
+    trigger_set();
+    sv_sweep_begin(sv_pacer_trigger(&cycle.pacer));
+    sv_scavenge_pace(stats->goal_next);
+}
+
+// The marking itself. NULL, or why not.
+static const char *cycle_collect(struct sv_stats_cycle *stats)
+{
+    int procfd = proc_open();
+    if (procfd < 0)
+        return "no /proc";
+    const struct sv_barrier *barrier = sv_barrier_choose(procfd); // which remembers
+    bool worker = sv_worker_here();
+    bool beside = worker && barrier->concurrent &&
+                  !atomic_load_explicit(&cycle.unwatched, memory_order_seq_cst) &&
+                  barrier->open(procfd) == 0;
+    struct sv_phase_in in = {barrier, &cycle.stopping, &cycle.pacer, &cycle.limiter, procfd,
+                             0,       beside};
+    cycle.pacer.stw = !beside;
+    stats->barrier = beside ? barrier->name : sv_barrier_stw.name;
+    stats->workers = beside;
+    stats->goal = sv_pacer_goal(&cycle.pacer);
+    sv_pacer_start(&cycle.pacer, atomic_load_explicit(&sv_heap.live, memory_order_relaxed));
+    const char *reason;
+    if (worker) {
+        sv_share_begin(procfd, (double)cycle.pacer.procs / 4);
+        reason = sv_phase_collect(&in, stats);
+        sv_share_end();
+    } else {
+        reason = collect_here(&in, stats);
+    }
+    if (!reason)
+        cycle_pace(stats);
+    sv_phase_finish();
+    sv_os_close(procfd);
+    return reason;
+}
+
+// Marks that a fork cut off from their cycle.
+static void stale_clear(void)
+{
+    sv_heap_lock_all();
+    sv_mark_clear();
+    sv_heap_unlock_all();
+    cycle.stale = false;
+}
+
+// The trigger is passed: does a cycle pay? One that stops the world doesn't while the collector has
+// had more than half of the processors.
+static bool cycle_due(void)
+{
+    uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
+    sv_limiter_update(&cycle.limiter, sv_os_now(), SV_LIMITER_OFF, 0, 0);
+    if (cycle.pacer.stw && sv_limiter_limiting(&cycle.limiter))
+        return false;
+    return sv_pacer_due(&cycle.pacer, live, sv_os_cpu());
+}
+
+static void cycle_run(bool forced)
+{
+    struct sv_stats_cycle stats = {.forced = forced};
+    sv_sweep_finish();
+    sv_pacer_swept(&cycle.pacer);
+    if (cycle.stale)
+        stale_clear();
+    if (!forced && !sv_options.stress && !cycle_due()) {
+        trigger_set();
+        return;
+    }
+    const char *reason = cycle_collect(&stats);
+    if (reason) {
+        sv_pacer_abandon(&cycle.pacer, atomic_load_explicit(&sv_heap.live, memory_order_relaxed));
+        trigger_set();
+        sv_stats_abandoned(&stats, reason);
+    } else {
+        sv_sweep_large();
+        sv_stats_cycle(&stats);
+    }
+    if (forced || reason)
+        sv_sweep_finish();
+    atomic_store_explicit(&cycle.last, sv_os_now(), memory_order_relaxed);
+    sv_metrics_write();
+}
+
+// ---- the driver ---------------------------------------------------------------------------------
+
+static void drive_asked(void)
+{
+    sv_lock_acquire(&cycle.lock);
+    uint32_t number = atomic_fetch_add_explicit(&cycle.started, 1, memory_order_seq_cst) + 1;
+    uint32_t forced = atomic_load_explicit(&cycle.forced, memory_order_relaxed);
+    cycle_run((int32_t)(forced - number) >= 0);
+    cycle.last_cpu = sv_os_cpu();
+    sv_lock_release(&cycle.lock);
+    atomic_store_explicit(&cycle.ended, number, memory_order_release);
+    sv_os_futex_wake(&cycle.ended, INT32_MAX);
+}
+
+static bool asked_more(void)
+{
+    uint32_t asked = atomic_load_explicit(&cycle.asked, memory_order_seq_cst);
+    return (int32_t)(asked - atomic_load_explicit(&cycle.started, memory_order_relaxed)) > 0;
+}
+
+static void ask(uint32_t number, bool forced)
+{
+    _Atomic uint32_t *words[2] = {&cycle.forced, &cycle.asked};
+    for (unsigned i = forced ? 0 : 1; i < 2; i++) {
+        uint32_t old = atomic_load_explicit(words[i], memory_order_relaxed);
+        while ((int32_t)(number - old) > 0 &&
+               !atomic_compare_exchange_weak_explicit(words[i], &old, number, memory_order_seq_cst,
+                                                      memory_order_relaxed))
+            ;
+    }
+    sv_worker_wake();
+}
+
+// By time: when the period is over, and the program has done anything since.
+static void period_poll(void)
+{
+    uint64_t period = (uint64_t)sv_options.period * 1000000000u;
+    uint64_t last = atomic_load_explicit(&cycle.last, memory_order_relaxed);
+    if (!period || !last || sv_os_now() - last < period)
+        return;
+    if (sv_os_cpu() - cycle.last_cpu > IDLE_CPU_NS)
+        ask(atomic_load_explicit(&cycle.started, memory_order_relaxed) + 1, false);
+    else
+        atomic_store_explicit(&cycle.last, sv_os_now(), memory_order_relaxed);
+}
+
+// How long to sleep when nothing is to be done, 0: until somebody calls.
+static uint64_t idle_ns(uint64_t scavenge)
+{
+    uint64_t period = (uint64_t)sv_options.period * 1000000000u;
+    if (scavenge == UINT64_MAX || (period && period < scavenge))
+        return period;
+    return scavenge;
+}
+
+// Threads that mark beside the program, the driver one of them.
+static uint32_t markers_wanted(void)
+{
+    return sv_options.workers == SV_WORKERS_AUTO ? sv_pacer_workers(cycle.pacer.procs).dedicated
+                                                 : sv_options.workers;
+}
+
+// The second one marks only inside of stops, unless more than one is asked for.
+static void help(void)
+{
+    while (!sv_worker_ending()) {
+        uint32_t seen = sv_worker_seen();
+        while (sv_crew_serve() || (markers_wanted() > 1 && sv_assist_help()))
+            ;
+        bool marking = markers_wanted() > 1 && sv_heap_marking();
+        sv_worker_sleep(seen, marking ? HELP_NAP_NS : 0);
+    }
+}
+
+static void worker_body(unsigned index);
+
+// The last cycle's garbage is all swept: the next one may start as early as it likes.
+static void swept_tell(void)
+{
+    sv_lock_acquire(&cycle.lock);
+    if (cycle.pacer.sweeping) {
+        sv_pacer_swept(&cycle.pacer);
+        trigger_set();
+    }
+    sv_lock_release(&cycle.lock);
+}
+
+static bool sweep_some(void)
+{
+    uint64_t began = sv_os_cpu_thread();
+    bool more = sv_sweep_step(SWEEP_BATCH);
+    sv_stats_cpu_add(SV_CPU_SWEEP, sv_os_cpu_thread() - began);
+    return more;
+}
+
+static void drive(void)
+{
+    uint32_t n = markers_wanted();
+    if (n < 2 && cycle.pacer.procs > 1)
+        n = 2;
+    if (n > 1)
+        sv_worker_start(worker_body, n);
+    sv_scavenge_worker(sv_worker_wake);
+    while (!sv_worker_ending()) {
+        uint32_t seen = sv_worker_seen();
+        if (asked_more()) {
+            drive_asked();
+        } else if (sweep_some()) {
+            sv_chaos();
+        } else {
+            swept_tell();
+            uint64_t nap = sv_scavenge_step();
+            if (!asked_more() && !sv_worker_ending())
+                sv_worker_sleep(seen, idle_ns(nap));
+            period_poll();
+        }
+    }
+}
+
+static void worker_body(unsigned index)
+{
+    sv_os_name("salvage");
+    if (index)
+        help();
+    else
+        drive();
+}
+
+static enum sv_worker_state worker_state(void)
+{
+    return cycle.beside ? sv_worker_start(worker_body, 1) : SV_WORKER_NONE;
+}
+
+// ---- who asks -----------------------------------------------------------------------------------
+
+static bool cycle_ended(uint32_t number)
+{
+    return (int32_t)(atomic_load_explicit(&cycle.ended, memory_order_acquire) - number) >= 0;
+}
+
+// Waits until cycle `number` has ended; a worker that was ended meanwhile is started again.
+static void cycle_await(uint32_t number)
+{
+    while (!cycle_ended(number)) {
+        uint32_t ended = atomic_load_explicit(&cycle.ended, memory_order_acquire);
+        if (!cycle_ended(number))
+            sv_os_futex_wait(&cycle.ended, ended, ANSWER_NS);
+        if (worker_state() == SV_WORKER_NONE)
+            return;
+    }
+}
+
+// By the calling thread, stopped.
+static void cycle_here(bool forced, size_t bytes)
+{
+    sv_lock_acquire(&cycle.lock);
+    // somebody else's cycle may have come first
+    if (forced || atomic_load_explicit(&sv_heap.live, memory_order_relaxed) + bytes >=
+                      atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed))
+        cycle_run(forced);
+    sv_lock_release(&cycle.lock);
+}
+
+void sv_cycle_unwatch(void)
+{
+    if (!cycle_possible())
+        return;
+    atomic_store_explicit(&cycle.unwatched, true, memory_order_seq_cst);
+    cycle_await(atomic_load_explicit(&cycle.started, memory_order_seq_cst));
+}
+
+size_t sv_cycle_collect(void)
+{
+    if (!cycle_possible())
+        return 0;
+    uint64_t before = atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed);
+    if (worker_state() != SV_WORKER_NONE) {
+        // whatever starts after this load is a whole cycle that follows the call
+        uint32_t number = atomic_load_explicit(&cycle.started, memory_order_seq_cst) + 1;
+        ask(number, true);
+        cycle_await(number);
+    } else {
+        cycle_here(true, 0);
+    }
+    return atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed) - before;
+}
+
+// Under a memory limit the goal moves with what is mapped, and what is free goes back at once.
+static void limit_poll(void)
+{
+    if (sv_options.memlimit == SV_PACER_NOLIMIT || !sv_lock_try(&cycle.lock))
+        return;
+    struct sv_pacer_memory memory;
+    sv_scavenge_limit(sv_options.memlimit);
+    memory_find(&memory);
+    sv_pacer_memory(&cycle.pacer, &memory);
+    trigger_set();
+    sv_lock_release(&cycle.lock);
+}
+
+// Every stress-th time; and by time, where no worker looks at the clock.
+static bool ticks_due(void)
+{
+    uint32_t ticks = atomic_load_explicit(&sv_cycle_ticks, memory_order_relaxed);
+    if (ticks != 0 && ticks <= UINT32_MAX / 2)
+        return false;
+    ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
+    atomic_store_explicit(&sv_cycle_ticks, ticks, memory_order_relaxed);
+    limit_poll();
+    if (sv_options.stress)
+        return true;
+    uint64_t last = atomic_load_explicit(&cycle.last, memory_order_relaxed);
+    return !cycle.beside && last && sv_options.period &&
+           sv_os_now() - last >= (uint64_t)sv_options.period * 1000000000u;
+}
+
+// A thread that takes the heap past the goal of a cycle asked for or under way waits for it, for a
+// bounded time: longer the more it asks for.
+static void goal_wait(uint64_t live, size_t bytes)
+{
+    uint64_t goal = atomic_load_explicit(&cycle.goal, memory_order_relaxed);
+    if (live < goal)
+        return;
+    uint32_t ended = atomic_load_explicit(&cycle.ended, memory_order_acquire);
+    if (!asked_more() && atomic_load_explicit(&cycle.started, memory_order_relaxed) == ended)
+        return;
+    uint64_t now = sv_os_now();
+    uint64_t until = now + (bytes > goal / WAIT_SHARE ? WAIT_LARGE_NS : WAIT_NS);
+    while (now < until && atomic_load_explicit(&cycle.ended, memory_order_acquire) == ended) {
+        sv_os_futex_wait(&cycle.ended, ended, until - now);
+        now = sv_os_now();
+    }
+}
+
+__attribute__((noinline)) void sv_cycle_check(size_t bytes)
+{
+    if (!cycle_possible())
+        return;
+    if (atomic_load_explicit(&sv_heap.phase, memory_order_relaxed) == SV_PHASE_MARK)
+        sv_assist_charge(bytes);
+    bool due = ticks_due();
+    uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed) + bytes;
+    if (!due && live < atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed))
+        return;
+    enum sv_worker_state state = worker_state();
+    if (state == SV_WORKER_NONE)
+        cycle_here(due, bytes);
+    if (state != SV_WORKER_THERE)
+        return;
+    uint32_t started = atomic_load_explicit(&cycle.started, memory_order_seq_cst);
+    if (due) // one after the other, the program running beside each
+        cycle_await(started);
+    if ((due || cycle_ended(started)) && !asked_more())
+        ask(started + 1, false);
+    goal_wait(live, bytes);
+}
+
+// ---- keeping stops away -------------------------------------------------------------------------
+
 bool sv_cycle_block(void)
 {
     // a signal handler that execs while its thread is about to is inside already
-    if (!cycle_possible() || cycle_blocked_here())
+    if (!cycle_possible())
         return false;
-    sv_lock_acquire(&cycle.lock);
+    sv_lock_acquire(&cycle.stopping);
     atomic_store_explicit(&cycle.blocker, sv_world_self(), memory_order_relaxed);
     return true;
 }
@@ -315,42 +551,89 @@ bool sv_cycle_block(void)
 void sv_cycle_unblock(void)
 {
     atomic_store_explicit(&cycle.blocker, NULL, memory_order_relaxed);
-    sv_lock_release(&cycle.lock);
+    sv_lock_release(&cycle.stopping);
 }
 
-void sv_cycle_fork_prepare(void)
+// An idle worker is ended, so that the child is the copy of a process with one thread, and so that
+// who counts threads after a fork (python does) finds what it expects.
+enum sv_fork sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
     bool owned = cycle_blocked_here();
+    if (sv_world_locked_here() || sv_heap_locked_here() || sv_metadata_locked_here())
+        return SV_FORK_INSIDE;
+    bool idle =
+        !asked_more() && cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
+    if (idle && sv_worker_only()) {
+        sv_cycle_single();
+        return SV_FORK_ALONE;
+    }
     if (!owned)
-        sv_lock_acquire(&cycle.lock);
+        sv_lock_acquire(&cycle.stopping);
     cycle.fork_owned = owned;
-    locks_take();
+    sv_world_lock();
+    sv_heap_lock_all();
+    sv_metadata_lock();
+    return SV_FORK_LOCKED;
 }
 
-void sv_cycle_fork_parent(void)
+void sv_cycle_fork_parent(enum sv_fork how)
 {
+    if (how != SV_FORK_LOCKED)
+        return;
     bool owned = cycle.fork_owned;
-    locks_drop();
-    if (!owned)
-        sv_lock_release(&cycle.lock);
-}
-
-void sv_cycle_fork_child_alone(void)
-{
-    sv_world_fork_child();
-}
-
-void sv_cycle_fork_child(void)
-{
-    bool owned = cycle.fork_owned;
-    sv_world_fork_child();
-    sv_cache_fork_child();
-    sv_metadata_fork_child();
+    sv_metadata_unlock();
     sv_heap_unlock_all();
     sv_world_unlock();
     if (!owned)
-        sv_lock_release(&cycle.lock);
+        sv_lock_release(&cycle.stopping);
+}
+
+// What the worker was doing is not being done any more.
+static void cycle_forget(void)
+{
+    cycle.stale |= atomic_load_explicit(&sv_heap.phase, memory_order_relaxed) != SV_PHASE_OFF;
+    sv_lock_reset(&cycle.lock);
+    sv_protect_fork_child();
+    uint32_t started = atomic_load_explicit(&cycle.started, memory_order_relaxed);
+    atomic_store_explicit(&cycle.asked, started, memory_order_relaxed);
+    atomic_store_explicit(&cycle.ended, started, memory_order_relaxed);
+    sv_phase_fork_child();
+    sv_crew_fork_child();
+    sv_rootset_fork_child();
+    sv_assist_fork_child();
+    sv_work_fork_child();
+    sv_worker_fork_child();
+    sv_scavenge_worker(NULL);
+    trigger_set();
+}
+
+void sv_cycle_fork_child(enum sv_fork how)
+{
+    sv_world_fork_child();
+    if (how == SV_FORK_LOCKED) {
+        bool owned = cycle.fork_owned;
+        sv_cache_fork_child();
+        sv_metadata_fork_child();
+        sv_heap_unlock_all();
+        sv_world_unlock();
+        if (!owned)
+            sv_lock_release(&cycle.stopping);
+    } else if (how == SV_FORK_INSIDE) {
+        // what other threads held, the thread itself keeps: it goes on where it was interrupted
+        sv_lock_reset(&cycle.stopping);
+        sv_heap_lock_reset();
+        sv_world_lock_reset();
+        sv_metadata_lock_reset();
+    }
+    if (cycle.enabled)
+        cycle_forget();
+}
+
+void sv_cycle_single(void)
+{
+    sv_worker_quit();
+    sv_scavenge_worker(NULL);
 }
 
 void sv_cycle_exclude(uintptr_t lo, uintptr_t hi)

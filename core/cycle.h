@@ -5,11 +5,11 @@
 #include "core.h"
 #include "heap.h"
 
-// Called once, after the options were read: chooses the barrier and sets the first trigger.
+// Called once, after the options were read: sets the first trigger.
 void sv_cycle_init(void);
 
-// Runs a whole collection now, by the calling thread, whatever the pacer thinks, and sweeps to the
-// end. Returns the bytes that it brought back; 0 also when the cycle was abandoned. No lock held.
+// Has a whole collection done that begins after the call, whatever the pacer thinks, sweeps to the
+// end, and returns the bytes that came back meanwhile; 0 also when it was abandoned. No lock held.
 size_t sv_cycle_collect(void);
 
 // The slow half of sv_cycle_poll.
@@ -28,6 +28,15 @@ static inline void sv_cycle_poll(size_t bytes)
         sv_cycle_check(bytes);
 }
 
+// Ends the collector's threads, for calls that only a process with a single thread may make; the
+// next cycle starts them again. Any thread, no lock held.
+void sv_cycle_single(void);
+
+// The program is about to watch its own memory by a userfaultfd, and a mapping has one watcher:
+// from here on cycles stop the world. Returns when none that watches is under way. Any thread, no
+// lock held.
+void sv_cycle_unwatch(void);
+
 // No stop is under way, and none begins, between these two: for exec (a stop signal that arrives
 // after the new program has started would kill it). Not recursive. In a vfork child, whose memory
 // is the parent's, block does nothing and says so with false: then don't call unblock.
@@ -38,15 +47,14 @@ void sv_cycle_unblock(void);
 // numbers that programs use.
 void sv_cycle_proc_keep(void);
 
-// Around fork: every lock of the core, outermost first; the child starts with the calling thread
-// alone.
-void sv_cycle_fork_prepare(void);
-void sv_cycle_fork_parent(void);
-void sv_cycle_fork_child(void);
-
-// In the child of a process that had a single thread, without prepare: nobody else can have held a
-// lock, and the thread itself may: a signal handler that forks while its thread is inside malloc.
-void sv_cycle_fork_child_alone(void);
+// Around fork; what prepare answers goes to the other two. LOCKED: every lock of the core is the
+// forking thread's, outermost first. ALONE: there was no thread but the collector's idle worker,
+// and that is gone. INSIDE: a signal handler forks while its thread is inside one of the locks, so
+// none is taken; what other threads were doing is cut off in the child.
+enum sv_fork { SV_FORK_ALONE, SV_FORK_LOCKED, SV_FORK_INSIDE };
+enum sv_fork sv_cycle_fork_prepare(void);
+void sv_cycle_fork_parent(enum sv_fork how);
+void sv_cycle_fork_child(enum sv_fork how);
 
 // A range that is never a root: the library's own data. At start, a few times.
 void sv_cycle_exclude(uintptr_t lo, uintptr_t hi);

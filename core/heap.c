@@ -72,22 +72,32 @@ static uint32_t pages_find_aligned(uint32_t n, uint32_t align, bool *clean)
 
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean)
 {
-    sv_lock_acquire(&sv_heap.lock);
     uint32_t page = align <= SV_REGION_ALIGN_PAGES ? pages_find(n, align, clean)
                                                    : pages_find_aligned(n, align, clean);
     if (page != SV_NOPAGE)
         sv_heap.pages_inuse += n;
-    sv_lock_release(&sv_heap.lock);
     return page;
 }
 
 void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean)
 {
-    sv_lock_acquire(&sv_heap.lock);
     sv_pagealloc_give(&sv_heap.pages, page, n, clean);
     sv_heap.pages_inuse -= n;
-    sv_lock_release(&sv_heap.lock);
-    sv_scavenge_poll();
+}
+
+uint64_t sv_heap_inuse(void)
+{
+    return __atomic_load_n(&sv_heap.pages_inuse, __ATOMIC_RELAXED) << SV_PAGE_SHIFT;
+}
+
+uint64_t sv_heap_free_unreleased(void)
+{
+    return (uint64_t)__atomic_load_n(&sv_heap.pages.ndirty, __ATOMIC_RELAXED) << SV_PAGE_SHIFT;
+}
+
+uint64_t sv_heap_mapped_unreleased(void)
+{
+    return sv_heap_inuse() + sv_heap_free_unreleased();
 }
 
 void sv_heap_lock_all(void)
@@ -102,6 +112,21 @@ void sv_heap_unlock_all(void)
     sv_lock_release(&sv_heap.lock);
     for (unsigned code = SV_NCODE; code-- > 0;)
         sv_lock_release(&sv_heap.central[code].lock);
+}
+
+bool sv_heap_locked_here(void)
+{
+    bool held = sv_lock_held(&sv_heap.lock);
+    for (unsigned code = 0; code < SV_NCODE; code++)
+        held |= sv_lock_held(&sv_heap.central[code].lock);
+    return held;
+}
+
+void sv_heap_lock_reset(void)
+{
+    sv_lock_reset(&sv_heap.lock);
+    for (unsigned code = 0; code < SV_NCODE; code++)
+        sv_lock_reset(&sv_heap.central[code].lock);
 }
 
 // ---- taking -------------------------------------------------------------------------------------

@@ -37,12 +37,32 @@ size_t sv_heap_usable(const void *p, enum sv_verdict *verdict);
 void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict);
 
 // Pages for a span, or SV_NOPAGE. `align` in pages, a power of two. May grow the heap; no trigger
-// is looked at. Any central's lock may be held.
+// is looked at. The heap's lock is held.
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean);
+
+// Pages of a span come back; the heap's lock is held. Whoever has dropped all locks afterwards
+// calls sv_scavenge_poll.
 void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean);
+
+// Are objects being marked, so that the page map may only grow (enum sv_phase)? Exact while the
+// heap's lock or any central's is held; else a guess.
+static inline bool sv_heap_marking(void)
+{
+    return atomic_load_explicit(&sv_heap.phase, memory_order_relaxed) != SV_PHASE_OFF;
+}
+
+// Memory of the heap, in bytes, as of about now: what spans take, objects or not; what is free and
+// still costs memory; and both. Large objects' untouched pages count as if they were backed.
+uint64_t sv_heap_inuse(void);
+uint64_t sv_heap_free_unreleased(void);
+uint64_t sv_heap_mapped_unreleased(void);
 
 // fork and stops: every lock of the heap, in order.
 void sv_heap_lock_all(void);
 void sv_heap_unlock_all(void);
+
+// In a forked child of which no handler took them: free, but those that the caller is inside of.
+void sv_heap_lock_reset(void);
+bool sv_heap_locked_here(void); // any of them, by the calling thread
 
 #endif

@@ -11,17 +11,22 @@ void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed);
 // False when it isn't in use (any more).
 bool sv_large_free(struct sv_span *span);
 
-// Resizes without moving; false when the neighbours don't allow it.
+// Resizes without moving; false when that isn't possible. While objects are marked a shrunk one
+// keeps its pages.
 bool sv_large_resize(struct sv_span *span, size_t size);
 
 // Moves the object's pages to a new, larger place by page tables alone; NULL when that isn't
 // possible or not worth it (the caller copies). The old span is gone when it worked.
 void *sv_large_move(struct sv_span *span, size_t size);
 
-// For sweep: detaches one object that the last mark didn't reach (NULL: none is left), and releases
-// it.
-struct sv_span *sv_large_take_dead(void);
-void sv_large_unmake(struct sv_span *span);
+// Looks at up to *budget objects that were there when the last cycle flipped, takes back what it
+// didn't reach, and counts *budget down; returns bytes. When *budget is left over, none remains. No
+// lock held.
+size_t sv_large_sweep(unsigned *budget);
+
+// Takes apart the spans of objects that were freed while objects were marked. Does nothing while
+// they are; called when that is over, whether the cycle flipped or was given up. No lock held.
+void sv_large_deferred_unmake(void);
 
 // Pages for a request, with room for a pointer just past it (sizeclass.h).
 static inline uint64_t sv_large_pages(size_t size)

@@ -393,11 +393,21 @@ void sv_metadata_unlock(void)
     sv_lock_release(&metadata_lock);
 }
 
+bool sv_metadata_locked_here(void)
+{
+    return sv_lock_held(&metadata_lock);
+}
+
+void sv_metadata_lock_reset(void)
+{
+    sv_lock_reset(&metadata_lock);
+}
+
 void sv_metadata_fork_child(void)
 {
     if (metadata_used)
         meta_postfork_child();
-    sv_lock_reset(&metadata_lock);
+    sv_lock_release(&metadata_lock);
 }
 
 // jemalloc 5.3.0 crashes when the first page of its start can't be mapped.

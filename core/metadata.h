@@ -3,6 +3,7 @@
 #ifndef SV_METADATA_H
 #define SV_METADATA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 // One lock of ours stands around every call, so that jemalloc's own locks are always free when it
@@ -14,6 +15,10 @@ void sv_metadata_unlock(void);
 // In a forked child whose parent forked with the lock held, instead of sv_metadata_unlock: jemalloc
 // forgets the threads that were left behind, and the lock is free. Not in a vfork child.
 void sv_metadata_fork_child(void);
+
+// In a forked child of which no handler took the lock: free, unless the caller is inside.
+void sv_metadata_lock_reset(void);
+bool sv_metadata_locked_here(void); // by the calling thread
 
 // Zeroed, 16-byte aligned; NULL when memory is short. Takes the lock.
 void *sv_metadata_alloc(size_t bytes);

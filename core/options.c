@@ -10,9 +10,13 @@
 #define ROOTS_ALL                                                                                  \
     (SV_ROOTS_DATA | SV_ROOTS_STACKS | SV_ROOTS_MMAP | SV_ROOTS_SHARED | SV_ROOTS_KERNEL)
 
+#define BYTES_MAX ((uint64_t)1 << 47) // user space on x86-64
+
 struct sv_options sv_options = {
     .mode = SV_MODE_COLLECT,
     .gcpercent = 100,
+    .memlimit = UINT64_MAX,
+    .workers = SV_WORKERS_AUTO,
     .align = 4,
     .period = 120,
     .roots = ROOTS_ALL,
@@ -29,26 +33,59 @@ static bool word_is(struct word w, const char *s)
     return strlen(s) == w.n && memcmp(s, w.p, w.n) == 0;
 }
 
-static bool word_number(struct word w, uint32_t lo, uint32_t hi, uint32_t *out)
+static bool word_number(struct word w, uint64_t lo, uint64_t hi, uint64_t *out)
 {
     uint64_t v = 0;
-    if (w.n == 0 || w.n > 9)
+    if (w.n == 0 || w.n > 19) // no overflow
+        return false;
+    if (w.p[0] == '0' && w.n > 1) // octal?
         return false;
     for (size_t i = 0; i < w.n; i++) {
         if (w.p[i] < '0' || w.p[i] > '9')
             return false;
         v = v * 10 + (uint64_t)(w.p[i] - '0');
     }
-    if (v < lo || v > hi)
+    *out = v;
+    return v >= lo && v <= hi;
+}
+
+static bool word_u32(struct word w, uint32_t lo, uint32_t hi, uint32_t *out)
+{
+    uint64_t v;
+    if (!word_number(w, lo, hi, &v))
         return false;
     *out = (uint32_t)v;
+    return true;
+}
+
+// A number of bytes, at least 1: digits, and perhaps K, M or G.
+static bool word_bytes(struct word w, uint64_t *out)
+{
+    unsigned shift = 0;
+    switch (w.n ? w.p[w.n - 1] : 0) {
+    case 'K':
+        shift = 10;
+        break;
+    case 'M':
+        shift = 20;
+        break;
+    case 'G':
+        shift = 30;
+        break;
+    default:
+        break;
+    }
+    w.n -= shift != 0;
+    if (!word_number(w, 1, BYTES_MAX >> shift, out))
+        return false;
+    *out <<= shift;
     return true;
 }
 
 static bool word_flag(struct word w, bool *out)
 {
     uint32_t v;
-    if (!word_number(w, 0, 1, &v))
+    if (!word_u32(w, 0, 1, &v))
         return false;
     *out = v != 0;
     return true;
@@ -96,13 +133,22 @@ static bool word_mode(struct word w, enum sv_mode *out)
 
 static bool word_barrier(struct word w, enum sv_barrier_kind *out)
 {
-    *out = word_is(w, "stw") ? SV_BARRIER_STW : SV_BARRIER_AUTO;
-    return word_is(w, "stw") || word_is(w, "auto");
+    static const char names[][10] = {[SV_BARRIER_AUTO] = "auto",
+                                     [SV_BARRIER_UFFD] = "uffd",
+                                     [SV_BARRIER_SOFTDIRTY] = "softdirty",
+                                     [SV_BARRIER_MPROTECT] = "mprotect",
+                                     [SV_BARRIER_STW] = "stw"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (word_is(w, names[i])) {
+            *out = (enum sv_barrier_kind)i;
+            return true;
+        }
+    return false;
 }
 
 static bool word_align(struct word w, uint32_t *align)
 {
-    return word_number(w, 1, 8, align) && (*align == 1 || *align == 4 || *align == 8);
+    return word_u32(w, 1, 8, align) && (*align == 1 || *align == 4 || *align == 8);
 }
 
 static bool word_percent(struct word w, uint32_t *out)
@@ -111,7 +157,25 @@ static bool word_percent(struct word w, uint32_t *out)
         *out = UINT32_MAX;
         return true;
     }
-    return word_number(w, 10, 10000, out);
+    return word_u32(w, 10, 10000, out);
+}
+
+static bool word_memlimit(struct word w, uint64_t *out)
+{
+    if (word_is(w, "off")) {
+        *out = UINT64_MAX;
+        return true;
+    }
+    return word_bytes(w, out);
+}
+
+static bool word_workers(struct word w, uint32_t *out)
+{
+    if (word_is(w, "auto")) {
+        *out = SV_WORKERS_AUTO;
+        return true;
+    }
+    return word_u32(w, 0, 64, out);
 }
 
 // 1: taken, 0: bad value, -1: unknown key
@@ -122,12 +186,18 @@ static int option_set(struct word key, struct word v)
         return word_mode(v, &o->mode);
     if (word_is(key, "gcpercent"))
         return word_percent(v, &o->gcpercent);
+    if (word_is(key, "memlimit"))
+        return word_memlimit(v, &o->memlimit);
     if (word_is(key, "gctrace"))
-        return word_number(v, 0, 2, &o->gctrace);
+        return word_u32(v, 0, 2, &o->gctrace);
     if (word_is(key, "barrier"))
         return word_barrier(v, &o->barrier);
+    if (word_is(key, "workers"))
+        return word_workers(v, &o->workers);
     if (word_is(key, "stress"))
-        return word_number(v, 0, UINT32_MAX / 8, &o->stress);
+        return word_u32(v, 0, UINT32_MAX / 8, &o->stress);
+    if (word_is(key, "chaos"))
+        return word_u32(v, 0, UINT32_MAX, &o->chaos);
     if (word_is(key, "checkmark"))
         return word_flag(v, &o->checkmark);
     if (word_is(key, "clobber"))
@@ -135,13 +205,15 @@ static int option_set(struct word key, struct word v)
     if (word_is(key, "align"))
         return word_align(v, &o->align);
     if (word_is(key, "tagbits"))
-        return word_number(v, 0, 16, &o->tagbits);
+        return word_u32(v, 0, 16, &o->tagbits);
     if (word_is(key, "period"))
-        return word_number(v, 0, 86400 * 365, &o->period);
+        return word_u32(v, 0, 86400 * 365, &o->period);
     if (word_is(key, "roots"))
         return word_roots(v, &o->roots);
     if (word_is(key, "log"))
         return word_text(v, o->log, sizeof o->log);
+    if (word_is(key, "stats"))
+        return word_text(v, o->stats, sizeof o->stats);
     return -1;
 }
 

@@ -483,18 +483,6 @@ void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool 
     sums_update(pa, page, n, true);
 }
 
-void sv_pagealloc_set_clean(struct sv_pagealloc *pa, uint32_t page, uint32_t n)
-{
-    require(n != 0 && page < pa->npages && n <= pa->npages - page);
-    uint32_t end = page + n;
-    for (uint32_t w = page / 64; w <= (end - 1) / 64; w++) {
-        uint64_t mask = word_mask(w, page, end);
-        require((~pa->free[w] & mask) == 0);
-        pa->ndirty -= word_count(mask & ~pa->clean[w]);
-        pa->clean[w] |= mask;
-    }
-}
-
 // ---- dirty runs ---------------------------------------------------------------------------------
 
 static inline uint64_t word_dirty(const struct sv_pagealloc *pa, uint32_t w)
@@ -537,15 +525,9 @@ static uint32_t page_find_dirty(const struct sv_pagealloc *pa, uint32_t below)
     return SV_NOPAGE;
 }
 
-uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, uint32_t max,
-                                 uint32_t *n)
+// The dirty pages in a row that end with page `top`, counted up to max.
+static uint32_t dirty_length(const struct sv_pagealloc *pa, uint32_t top, uint32_t max)
 {
-    require(max != 0);
-    if (pa->ndirty == 0)
-        return SV_NOPAGE;
-    uint32_t top = page_find_dirty(pa, min_u32(below, pa->npages));
-    if (top == SV_NOPAGE)
-        return SV_NOPAGE;
     uint32_t length = 0;
     while (length < max && length <= top) {
         uint32_t page = top - length;
@@ -555,8 +537,26 @@ uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, 
         if (run <= page % 64) // ends within this word
             break;
     }
-    *n = min_u32(length, max);
-    return top + 1 - *n;
+    return min_u32(length, max);
+}
+
+uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, uint32_t max,
+                                 uint32_t *n)
+{
+    require(max != 0);
+    if (pa->ndirty == 0)
+        return SV_NOPAGE;
+    uint32_t top = page_find_dirty(pa, min_u32(below, pa->npages));
+    if (top == SV_NOPAGE)
+        return SV_NOPAGE;
+    uint32_t length = dirty_length(pa, top, max);
+    uint32_t first = top + 1 - length;
+    uint32_t huge = first & ~(SV_HUGE_PAGES - 1);
+    if (length == max && first != huge && huge + SV_HUGE_PAGES - 1 <= top &&
+        dirty_length(pa, first - 1, first - huge) == first - huge)
+        first = huge;
+    *n = top + 1 - first;
+    return first;
 }
 
 // ---- check --------------------------------------------------------------------------------------
@@ -593,6 +593,20 @@ static void entry_check(const struct sv_pagealloc *pa, uint32_t level, uint32_t 
     else if (pa->sum[level][i] != 0)
         for (uint32_t k = 0; k < FAN; k++)
             entry_check(pa, level + 1, i * FAN + k, c);
+}
+
+uint32_t sv_pagealloc_window(const struct sv_pagealloc *pa, uint32_t *page, uint32_t end,
+                             uint32_t gap)
+{
+    uint32_t w = *page / 64, words = (end + 63) / 64;
+    while (w < words && pa->free[w] == ~(uint64_t)0)
+        w++;
+    *page = w < words ? w * 64 : end;
+    uint32_t last = w; // behind the last word with a page taken
+    for (; w < words && (w - last) * 64 < gap; w++)
+        if (pa->free[w] != ~(uint64_t)0)
+            last = w + 1;
+    return last * 64 < end ? last * 64 : end;
 }
 
 // Does not go below an entry that is zero, as its children are too, lest it touch tables of pages

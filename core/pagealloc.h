@@ -26,13 +26,20 @@ bool sv_pagealloc_take_at(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bo
 // Gives pages back (or, after growth, for the first time). None of them may be free.
 void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool clean);
 
+#define SV_HUGE_PAGES 256u // pages of one of the processor's huge pages (2 MiB)
+
 // The highest run of free pages that are not clean and lie below page `below`; at most max pages of
-// it, its upper end. Returns its first page and *n, or SV_NOPAGE.
+// it, its upper end, or up to SV_HUGE_PAGES - 1 more where that would cut a huge page in two that
+// lies in the run whole. Returns its first page and *n, or SV_NOPAGE.
 uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, uint32_t max,
                                  uint32_t *n);
 
-// The pages of a free run read as zeroes from now on (they went back to the kernel).
-void sv_pagealloc_set_clean(struct sv_pagealloc *pa, uint32_t page, uint32_t n);
+// The next window of [*page, end) in which pages are taken: *page becomes its first page, a
+// multiple of 64, and the return value is where it ends; *page when there is none. Windows are at
+// least `gap` pages apart (a multiple of 64), and free pages in them don't count as gaps when they
+// are fewer.
+uint32_t sv_pagealloc_window(const struct sv_pagealloc *pa, uint32_t *page, uint32_t end,
+                             uint32_t gap);
 
 // Debug: recomputes every summary and count and aborts on a difference. O(grown pages).
 void sv_pagealloc_check(const struct sv_pagealloc *pa);

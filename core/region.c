@@ -144,7 +144,8 @@ bool sv_region_grow(uint32_t pages)
         return false;
     uint32_t first = from ? from : 1; // page 0 stays unused: 0 means "none" in lists
     sv_pagealloc_give(&sv_heap.pages, first, to - first, true);
-    sv_heap.grown = to;
+    // release pairs with the acquire in mark.c's pages_grown: the tables are accessible
+    __atomic_store_n(&sv_heap.grown, to, __ATOMIC_RELEASE);
     return true;
 }
 

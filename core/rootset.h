@@ -1,8 +1,14 @@
 // The roots of a cycle: what the scanners find in the process, without what must not count.
+//
+// A cycle that stops the world for all of it calls, while stopped: begin, visit_stacks, visit, end.
+// One that runs beside the program: open, watch; while stopped: begin, visit_stacks, end; then
+// visit_running; then, once or more, stopped again: begin, visit_stacks(again), visit(written),
+// end; and release. Cycle lock held throughout.
 #ifndef SV_ROOTSET_H
 #define SV_ROOTSET_H
 
 #include "core.h"
+#include "scanners.h"
 
 // Who looks at ranges: marking, or checkmark after it.
 struct sv_rootset_visitor {
@@ -12,14 +18,47 @@ struct sv_rootset_visitor {
     uint64_t others;
 };
 
-// Reads the mappings and works out what is dead or ours. World stopped, all locks held by the
-// caller, whose own stack counts from `sp` up. NULL, or why roots can't be had (a constant string).
+// ---- while the program runs; none of the core's locks held but the cycle's ----------------------
+
+// Lists the mappings and opens their pages, for a cycle that will run beside the program. NULL, or
+// why not (a constant string). Release is due in either case.
+const char *sv_rootset_open(int procfd);
+
+// Calls `watch` for everything that can be a root, stacks included, in whole hardware pages; what
+// it returns 0 for is remembered. The rest stays untracked, and so counts as written.
+const char *sv_rootset_watch(int (*watch)(uintptr_t lo, uintptr_t hi));
+
+// Offers every root but the stacks, as copies, and remembers what it could not read and which
+// stacks it left out. Once a cycle, between two stops. Takes the world's and metadata's lock for a
+// moment; holds none while it visits, so `v` may take them. NULL, or why roots can't be read.
+const char *sv_rootset_visit_running(struct sv_rootset_visitor *v);
+
+// The cycle is over, one way or the other: calls `release` for what was watched, and forgets.
+void sv_rootset_release(void (*release)(uintptr_t lo, uintptr_t hi));
+
+// ---- world stopped, all locks held --------------------------------------------------------------
+
+// Reads the mappings and works out what is ours. The caller's own stack counts from `sp` up; 0: the
+// caller is a worker, whose stack is no root. NULL, or why roots can't be had (a constant string);
+// end is due in either case.
 const char *sv_rootset_begin(int procfd, uintptr_t sp);
 const struct sv_pages *sv_rootset_pages(void);
 
-// Offers every root. NULL, or why some could not be read: the cycle must be given up.
-const char *sv_rootset_visit(struct sv_rootset_visitor *visitor);
+// Offers stacks and registers, and works out which parts of stacks are dead: visit must follow, not
+// precede. `again`: they were visited in this cycle already; a thread that has slept in the kernel
+// since is left to visit.
+void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again);
+
+// Offers every other root. With `written`, after visit_running: only what was written since, what
+// that could not read, and what turned out to be no stack. NULL, or why some could not be read: the
+// cycle must be given up.
+const char *sv_rootset_visit(struct sv_rootset_visitor *v, sv_written_fn *written, void *arg);
 void sv_rootset_end(void);
+
+// In a forked child: what a cycle of the parent's was doing here is forgotten; its memory is lost.
+void sv_rootset_fork_child(void);
+
+// ---- at any time --------------------------------------------------------------------------------
 
 // The library's own data: never a root. At start, a few times.
 void sv_rootset_exclude(uintptr_t lo, uintptr_t hi);

@@ -4,7 +4,9 @@
 // touches.
 #include "span.h"
 
+#include "assert.h"
 #include "pagemap.h"
+#include "protect.h"
 
 struct sv_span *sv_span_make(uint32_t page, uint32_t npages, unsigned code, bool clean)
 {
@@ -32,10 +34,12 @@ struct sv_span *sv_span_make(uint32_t page, uint32_t npages, unsigned code, bool
 
 void sv_span_unmake(struct sv_span *span)
 {
+    sv_check(!sv_heap_marking()); // the page map only grows then
     uint32_t page = (uint32_t)(span - sv_heap.spans);
     uint32_t npages = span->npages;
     bool clean = !span->dirty;
     sv_pagemap_set(page, npages, 0);
+    sv_protect_leave(page, npages);
     sv_heap_pages_give(page, npages, clean);
 }
 

@@ -31,11 +31,22 @@ static inline size_t sv_span_slot_size(const struct sv_span *span)
     return class == SV_CLASS_LARGE ? (size_t)span->npages << SV_PAGE_SHIFT : sv_classes[class].size;
 }
 
+// Slots in use, counted: nused says the same wherever its lock was just taken.
+static inline unsigned sv_span_used(struct sv_span *span)
+{
+    unsigned used = 0;
+    for (unsigned w = 0; w < sv_span_words(span); w++)
+        used += (unsigned)__builtin_popcountll(
+            atomic_load_explicit(&sv_span_bits(span)[w].alloc, memory_order_relaxed));
+    return used;
+}
+
 // Makes a span of pages that the caller took: record first, then the page map. Nothing is allocated
 // in it, and it is on no list. Returns its record.
 struct sv_span *sv_span_make(uint32_t page, uint32_t npages, unsigned code, bool clean);
 
-// Takes a span that is on no list apart: page map first, then its pages go back.
+// Takes a span that is on no list and has no object apart: page map first, then its pages go back.
+// Only while the phase is OFF. The heap's lock is held, and its central's if it has one.
 void sv_span_unmake(struct sv_span *span);
 
 // Lists, by page; the caller holds the lock that guards them.

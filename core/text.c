@@ -1,10 +1,11 @@
-// Text without stdio: a formatter of eight conversions into a caller's buffer, one write a line.
+// Text without stdio: a formatter of a few conversions into a caller's buffer, one write a line.
 // Usable anywhere, the world stopped included; never allocates, never touches errno.
 #include "text.h"
 
 #include <stdlib.h>
 
 #include "os.h"
+#include "worker.h"
 
 static int log_fd = 2;
 
@@ -83,6 +84,44 @@ void sv_text_put(struct sv_text *t, const char *format, ...)
     va_end(args);
 }
 
+void sv_text_fixed(struct sv_text *t, uint64_t v, unsigned decimals)
+{
+    uint64_t unit = 1;
+    for (unsigned i = 0; i < decimals; i++)
+        unit *= 10;
+    text_number(t, v / unit, 10);
+    if (decimals)
+        text_char(t, '.');
+    for (unsigned i = 0; i < decimals; i++) {
+        v %= unit;
+        unit /= 10;
+        text_char(t, (char)('0' + v / unit));
+    }
+}
+
+void sv_text_path(struct sv_text *t, const char *pattern)
+{
+    for (const char *c = pattern; *c; c++) {
+        if (c[0] == '%' && c[1] == 'p') {
+            text_number(t, (uint64_t)sv_os_getpid(), 10);
+            c++;
+        } else {
+            text_char(t, *c);
+        }
+    }
+}
+
+// The only way out of this file: every line to the log and to stderr goes through here.
+// The collector's own threads don't have the program's descriptors: they borrow one for each line.
+static void line_write(int fd, const char *line, size_t bytes)
+{
+    bool worker = sv_worker_here();
+    int to = worker ? sv_worker_borrow(fd) : fd;
+    sv_os_write(to, line, bytes);
+    if (worker && to != fd && to >= 0)
+        sv_os_close(to);
+}
+
 static void text_line(int fd, const char *prefix, const char *format, va_list args)
 {
     char buffer[1024];
@@ -90,7 +129,7 @@ static void text_line(int fd, const char *prefix, const char *format, va_list ar
     text_string(&t, prefix);
     sv_text_putv(&t, format, args);
     *t.p++ = '\n'; // the last byte was kept free for it
-    sv_os_write(fd, buffer, (size_t)(t.p - buffer));
+    line_write(fd, buffer, (size_t)(t.p - buffer));
 }
 
 void sv_log(const char *format, ...)

@@ -23,6 +23,12 @@ static inline struct sv_text sv_text_start(char *buffer, size_t bytes)
 void sv_text_put(struct sv_text *t, const char *format, ...);
 void sv_text_putv(struct sv_text *t, const char *format, va_list args);
 
+// v / 10^decimals with all of its decimals (at most 19): 1234 with 3 is "1.234", with 0 "1234".
+void sv_text_fixed(struct sv_text *t, uint64_t v, unsigned decimals);
+
+// A file name as an option gives it: every %p in it is the process id.
+void sv_text_path(struct sv_text *t, const char *pattern);
+
 // One line to the log (the option `log`; stderr by default), newline added, in one write.
 void sv_log(const char *format, ...);
 

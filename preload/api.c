@@ -7,6 +7,8 @@
 #include "stats.h"
 #include "text.h"
 
+#include <string.h>
+
 SV_EXPORT int salvage_enabled(void)
 {
     return 1;
@@ -18,10 +20,55 @@ SV_EXPORT size_t salvage_collect(void)
     return sv_cycle_collect();
 }
 
-SV_EXPORT void salvage_stats(struct salvage_stats *out)
+static struct salvage_stats stats_read(void)
+{
+    struct sv_stats_read now;
+    sv_stats_read(&now);
+    return (struct salvage_stats){
+        .cycles = now.cycles,
+        .cycles_abandoned = now.cycles_abandoned,
+        .heap_live = now.heap_live,
+        .heap_goal = now.heap_trigger,
+        .heap_mapped = now.heap_mapped,
+        .heap_reserved = now.heap_reserved,
+        .allocated = now.allocated,
+        .freed = now.freed,
+        .reclaimed = now.reclaimed,
+        .released = now.released,
+        .metadata = now.metadata,
+        .foreign = now.foreign,
+        .pause_ns_last = now.pause_last,
+        .pause_ns_max = now.pause_max,
+        .pause_ns_total = now.pause_total,
+        .pause_prepare_ns_p50 = now.pause[SV_STOP_PREPARE].p50,
+        .pause_prepare_ns_p99 = now.pause[SV_STOP_PREPARE].p99,
+        .pause_prepare_ns_max = now.pause[SV_STOP_PREPARE].max,
+        .pause_termination_ns_p50 = now.pause[SV_STOP_TERMINATION].p50,
+        .pause_termination_ns_p99 = now.pause[SV_STOP_TERMINATION].p99,
+        .pause_termination_ns_max = now.pause[SV_STOP_TERMINATION].max,
+        .cpu_ns_assist = now.cpu[SV_CPU_ASSIST],
+        .cpu_ns_background = now.cpu[SV_CPU_BACKGROUND],
+        .cpu_ns_sweep = now.cpu[SV_CPU_SWEEP],
+        .heap_end = now.heap_goal,
+        .dirty_pages = now.dirty,
+        .workers = now.workers,
+        .fragmentation = now.fragmentation,
+    };
+}
+
+SV_EXPORT void salvage_stats_sized(struct salvage_stats *out, size_t bytes)
 {
     sv_init();
-    sv_stats_read(out);
+    struct salvage_stats now = stats_read();
+    size_t known = bytes < sizeof now ? bytes : sizeof now;
+    memcpy(out, &now, known);
+    memset((char *)out + known, 0, bytes - known);
+}
+
+// Programs that were compiled before the structure grew have room for these fields only.
+SV_EXPORT void(salvage_stats)(struct salvage_stats *out)
+{
+    salvage_stats_sized(out, offsetof(struct salvage_stats, pause_prepare_ns_p50));
 }
 
 SV_EXPORT void *salvage_malloc_noscan(size_t size)

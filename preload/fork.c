@@ -6,8 +6,9 @@
 //
 // Handlers registered first are run last before the fork and first after it: the program's own
 // handlers may allocate. A process with a single thread takes nothing: that thread may be inside
-// malloc, when a signal handler forks, and there is nobody to keep away. vfork and posix_spawn run
-// no handlers and copy nothing; nothing is to be done for them.
+// malloc, when a signal handler forks, and there is nobody to keep away. The collector's own thread
+// doesn't count, and goes first when it has nothing to do. vfork and posix_spawn run no handlers
+// and copy nothing; nothing is to be done for them.
 #include "fork.h"
 
 #include <pthread.h>
@@ -19,34 +20,32 @@
 extern void _IO_list_lock(void);
 extern void _IO_list_unlock(void);
 
-static bool fork_locked; // the forking thread: the list of streams and our locks are its own
+static bool fork_listed;      // the forking thread: the list of streams is its own
+static enum sv_fork fork_how; // likewise: what prepare answered
 
 static void fork_prepare(void)
 {
+    fork_how = SV_FORK_ALONE;
     if (__libc_single_threaded)
         return;
     _IO_list_lock();
-    sv_cycle_fork_prepare();
-    fork_locked = true;
+    fork_listed = true;
+    fork_how = sv_cycle_fork_prepare();
 }
 
 static void fork_parent(void)
 {
-    if (!fork_locked)
+    if (!fork_listed)
         return;
-    fork_locked = false;
-    sv_cycle_fork_parent();
+    fork_listed = false;
+    sv_cycle_fork_parent(fork_how);
     _IO_list_unlock();
 }
 
 static void fork_child(void)
 {
-    bool locked = fork_locked;
-    fork_locked = false;
-    if (locked)
-        sv_cycle_fork_child();
-    else
-        sv_cycle_fork_child_alone();
+    fork_listed = false;
+    sv_cycle_fork_child(fork_how);
 }
 
 void sv_fork_init(void)

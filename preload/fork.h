@@ -2,6 +2,7 @@
 #ifndef SV_FORK_H
 #define SV_FORK_H
 
+// Once, from sv_init.
 void sv_fork_init(void);
 
 #endif

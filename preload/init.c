@@ -13,8 +13,11 @@
 
 #include "cycle.h"
 #include "fork.h"
+#include "metrics.h"
 #include "options.h"
 #include "os.h"
+#include "segv.h"
+#include "stats.h"
 #include "text.h"
 #include "thread.h"
 #include "world.h"
@@ -68,25 +71,14 @@ static int log_open(const char *where)
     }
     char path[300];
     struct sv_text t = sv_text_start(path, sizeof path - 1);
-    for (; *where; where++) {
-        if (where[0] == '%' && where[1] == 'p') {
-            sv_text_put(&t, "%d", sv_os_getpid());
-            where++;
-        } else {
-            sv_text_put(&t, "%c", *where);
-        }
-    }
+    sv_text_path(&t, where);
     *t.p = 0;
-    int fd = sv_os_open(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
+    int fd = sv_os_open_high(path, O_WRONLY | O_CREAT | O_APPEND, 0644);
     if (fd < 0) {
         sv_log("salvage: SALVAGE: option 'log': can't open '%s', stderr is used", path);
         return 2;
     }
-    int high = sv_os_fcntl(fd, F_DUPFD_CLOEXEC, 1000); // out of the program's way
-    if (high < 0)
-        return fd;
-    sv_os_close(fd);
-    return high;
+    return fd;
 }
 
 void sv_init(void)
@@ -99,7 +91,11 @@ void sv_init(void)
         sv_options_parse(environment_get("SALVAGE"));
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
+    sv_stats_start(sv_os_now());
+    sv_metrics_start();
     own_data_exclude();
+    if (sv_options.barrier == SV_BARRIER_MPROTECT && sv_options.mode == SV_MODE_COLLECT)
+        sv_segv_init();
     sv_cycle_init();
     sv_thread_init();
     sv_fork_init();

@@ -5,7 +5,6 @@
 // fast bins, and large objects are part of the heap and not mappings of their own. arena counts the
 // pages that serve objects; free pages that are kept for reuse belong to nobody and aren't counted.
 #include "export.h"
-#include "salvage.h"
 #include "scavenge.h"
 #include "stats.h"
 
@@ -20,7 +19,7 @@
 
 SV_EXPORT struct mallinfo2 mallinfo2(void)
 {
-    struct salvage_stats stats = {0};
+    struct sv_stats_read stats;
     sv_stats_read(&stats);
     // Counters are read one after the other while other threads allocate.
     size_t live = stats.heap_live < stats.heap_mapped ? stats.heap_live : stats.heap_mapped;

@@ -1,10 +1,12 @@
 // Looks up what our wrappers stand in front of.
 //
 // dlsym(RTLD_NEXT) and not the C library's internal names: another preloaded library may wrap the
-// same function, and has to be called too. The constructor looks up all names at once, because
-// dlsym wipes the error message that a later dlerror() of the program asks for. A wrapper that is
-// called before the constructor ran (from another library's) looks its own name up, where no
-// message can be lost yet.
+// same function, and has to be called too. The first wrapper that is called looks up all names at
+// once: dlsym takes locks, and any other may be called first in a signal handler, in a child of a
+// threaded process's fork, or in one of vfork; and it wipes the error message that a later
+// dlerror() of the program asks for. The first can be none of those, since handlers, threads and
+// dlopen come by wrappers. Not at start: a small program calls none, and wouldn't use what it paid
+// for.
 //
 // dlsym allocates only to report a failure. Two threads that look up one name store the same
 // pointer.
@@ -25,14 +27,15 @@ static long real_missing(void)
     return -1;
 }
 
-void *sv_real_find(enum sv_real_id id)
+void *sv_real_find(enum sv_real_id wanted)
 {
     int saved = errno;
-    void *fn = dlsym(RTLD_NEXT, real_names[id]);
-    if (fn == NULL) {
-        fn = (void *)real_missing;
+    for (unsigned id = 0; id < SV_REAL_COUNT; id++) {
+        void *fn = dlsym(RTLD_NEXT, real_names[id]);
+        if (fn == NULL)
+            fn = (void *)real_missing;
+        atomic_store_explicit(&sv_real_table[id], fn, memory_order_relaxed);
     }
-    atomic_store_explicit(&sv_real_table[id], fn, memory_order_relaxed);
     errno = saved;
-    return fn;
+    return atomic_load_explicit(&sv_real_table[wanted], memory_order_relaxed);
 }

@@ -9,14 +9,18 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include "cache.h"
 #include "export.h"
 #include "init.h"
 #include "malloc.h"
+#include "protect.h"
 #include "real.h"
+#include "worker.h"
 #include "world.h"
 
 #define LAST_ROUND 3 // of PTHREAD_DESTRUCTOR_ITERATIONS (4)
@@ -27,10 +31,13 @@ static bool thread_key_made;
 static void thread_end(void *value)
 {
     uintptr_t round = (uintptr_t)value;
-    if (round < LAST_ROUND)
+    if (round < LAST_ROUND) {
         pthread_setspecific(thread_key, (void *)(round + 1));
-    else
-        sv_cache_retire();
+        return;
+    }
+    sv_cache_retire();
+    sv_protect_thread_end();
+    sv_worker_thread_ended(gettid() == getpid());
 }
 
 static void thread_arm(void)
@@ -41,8 +48,36 @@ static void thread_arm(void)
     errno = saved;
 }
 
+// The collector's own threads. They start with every signal blocked, so that none of the program's
+// handlers ever runs on them.
+static int worker_spawn(void *(*start)(void *), void *arg, void *stack, size_t bytes,
+                        unsigned long *handle)
+{
+    sigset_t all, old;
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigfillset(&all);
+    if (!__environ || pthread_attr_init(&attr) != 0) // libc isn't ready
+        return EAGAIN;
+    pthread_attr_setstack(&attr, stack, bytes);
+    sv_real(pthread_sigmask)(SIG_SETMASK, &all, &old);
+    int r = sv_real(pthread_create)(&thread, &attr, start, arg);
+    sv_real(pthread_sigmask)(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    *handle = (unsigned long)thread;
+    return r;
+}
+
+static void worker_join(unsigned long handle)
+{
+    pthread_join((pthread_t)handle, NULL);
+}
+
+static const struct sv_worker_hooks worker_hooks = {worker_spawn, worker_join};
+
 void sv_thread_init(void)
 {
+    sv_worker_hooks = &worker_hooks;
     thread_key_made = pthread_key_create(&thread_key, thread_end) == 0;
     sv_cache_on_make = thread_arm;
 }
@@ -57,6 +92,8 @@ static void *thread_begin(void *p)
 {
     struct start start = *(struct start *)p;
     sv_free(p);
+    sv_world_self();
+    sv_world_starting_end();
     uintptr_t hi = (uintptr_t)__builtin_frame_address(0);
     pthread_attr_t attr;
     void *lo = NULL;
@@ -86,8 +123,11 @@ SV_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
     if (!start)
         return EAGAIN;
     *start = (struct start){function, arg, attr_user_stack(attr)};
+    sv_world_starting_begin();
     int r = sv_real(pthread_create)(thread, attr, thread_begin, start);
-    if (r != 0)
+    if (r != 0) {
+        sv_world_starting_end();
         sv_free(start);
+    }
     return r;
 }

@@ -1,20 +1,55 @@
-// The mappings of this process, from the text of /proc/self/maps. The text is read in large pieces
-// into memory of our own and taken apart by hand, since neither stdio nor malloc may be used here.
-// One block of pages holds the array and, behind it, the text buffer. When the array is full the
-// block is replaced by one twice as large and the file is read again from its start, because a
-// listing that was made while we mapped and unmapped describes memory that is no longer so.
+// The mappings of this process: asked for one by one with the PROCMAP_QUERY ioctl where the kernel
+// has it (Linux 6.11), else from the text of /proc/self/maps. Printing a file's path takes the
+// kernel as long as all the rest of a line, and the ioctl does without: names are asked for only
+// where they matter, once a file. Mappings without a file are a little quicker printed than asked
+// for, so the last listing decides: with less than one file among eight mappings, it is the text.
+//
+// The text is read in large pieces into memory of our own and taken apart by hand, since neither
+// stdio nor malloc may be used here. One block of pages holds the array and, behind it, the text
+// buffer. When the array is full the block is replaced by one twice as large and the listing begins
+// again from its start, because a listing that was made while we mapped and unmapped describes
+// memory that is no longer so.
 //
 // Invariant: a result is complete and in order, or there is none. The file must end with a whole
-// line, every line must parse, addresses must ascend, and the caller's own code and stack must be
-// listed.
+// line, every line must parse, and the caller's own code and stack must be listed. Where the
+// program maps while the listing is made, a mapping can grow backwards over what was listed
+// already: what is listed first counts. The two ways differ in one entry: only the text shows
+// [vsyscall].
 #include "proc.h"
 #include "scanners.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/ioctl.h>
 
-// The kernel hands out at most a page of text a call; a line is longer only by an escaped path.
-enum { TEXT_SIZE = 64 << 10, CAP_FIRST = 2048 };
+// The kernel hands out at most a page of text a call; a line is longer only by an escaped path. A
+// path of more than NAME_SIZE is more than the ioctl tells.
+enum { TEXT_SIZE = 64 << 10, CAP_FIRST = 2048, NAME_SIZE = 4096 };
+
+// From Linux 6.11's <linux/fs.h>, which the headers we build with need not have.
+struct query {
+    uint64_t size;       // in: of this
+    uint64_t want;       // in: QUERY_OR_NEXT
+    uint64_t addr;       // in
+    uint64_t lo;         // out
+    uint64_t hi;         // out
+    uint64_t protection; // out: QUERY_READ..QUERY_SHARED
+    uint64_t page_size;  // out
+    uint64_t offset;     // out
+    uint64_t inode;      // out: 0: no file
+    uint32_t major;      // out
+    uint32_t minor;      // out
+    uint32_t name_size;  // in: room; out: the name's length with its zero byte, 0: none
+    uint32_t id_size;
+    uint64_t name; // in: where it shall stand
+    uint64_t id;
+};
+
+#define QUERY_CALL _IOWR('f', 17, struct query)
+
+enum { QUERY_READ = 1, QUERY_WRITE = 2, QUERY_EXEC = 4, QUERY_SHARED = 8, QUERY_OR_NEXT = 16 };
+
+enum { FILES = 64 }; // of which the name's meaning is remembered
 
 static size_t block_size(size_t cap)
 {
@@ -135,6 +170,19 @@ static bool line_parse(struct text t, struct sv_mapping *m)
 
 // ---- the file -----------------------------------------------------------------------------------
 
+// Takes a mapping into the listing, less what is listed already.
+static int mapping_add(struct sv_maps *maps, struct sv_mapping m)
+{
+    uintptr_t end = maps->n ? maps->v[maps->n - 1].hi : 0;
+    if (maps->n == maps->cap)
+        return -ENOSPC;
+    m.lo = m.lo > end ? m.lo : end;
+    if (m.lo < m.hi)
+        maps->v[maps->n++] = m;
+    maps->nfiles += (m.flags & SV_MAP_FILE) != 0;
+    return 0;
+}
+
 // Adds the whole lines of text[0..n). Returns how many bytes they were, or -ENOSPC when the array
 // is full, or -EBADMSG.
 static long lines_add(struct sv_maps *maps, const char *text, size_t n)
@@ -143,14 +191,11 @@ static long lines_add(struct sv_maps *maps, const char *text, size_t n)
     for (size_t i = 0; i < n; i++) {
         if (text[i] != '\n')
             continue;
-        if (maps->n == maps->cap)
+        struct sv_mapping m;
+        if (!line_parse((struct text){text + line, text + i}, &m))
+            return -EBADMSG;
+        if (mapping_add(maps, m) != 0)
             return -ENOSPC;
-        struct sv_mapping *m = &maps->v[maps->n];
-        if (!line_parse((struct text){text + line, text + i}, m))
-            return -EBADMSG;
-        if (maps->n > 0 && m->lo < m[-1].hi)
-            return -EBADMSG;
-        maps->n++;
         line = i + 1;
     }
     return (long)line;
@@ -160,7 +205,7 @@ static int file_read(struct sv_maps *maps, int fd)
 {
     char *text = (char *)(maps->v + maps->cap);
     size_t held = 0;
-    maps->n = 0;
+    maps->n = maps->nfiles = 0;
     for (;;) {
         if (held == TEXT_SIZE)
             return -EBADMSG;
@@ -179,6 +224,104 @@ static int file_read(struct sv_maps *maps, int fd)
     }
 }
 
+// ---- the ioctl ----------------------------------------------------------------------------------
+
+// What a file's name means, by file: the segments of a library follow one another.
+struct file {
+    uint64_t inode, device;
+    uint32_t flags;
+    bool shared;
+};
+
+struct asker {
+    int fd;
+    char *name; // NAME_SIZE bytes
+    struct file files[FILES];
+};
+
+// The mapping at or behind `addr`. -ENOENT: none.
+static int query_ask(const struct asker *a, uintptr_t addr, bool name, struct query *q)
+{
+    *q = (struct query){.size = sizeof *q, .want = QUERY_OR_NEXT, .addr = addr};
+    if (name) {
+        q->name_size = NAME_SIZE;
+        q->name = (uintptr_t)a->name;
+    }
+    return (int)sv_proc_ioctl(a->fd, QUERY_CALL, q);
+}
+
+static struct file *file_place(struct asker *a, const struct query *q)
+{
+    return &a->files[(q->inode ^ q->inode >> 6) % FILES];
+}
+
+static bool file_known(struct asker *a, const struct query *q, uint32_t *flags)
+{
+    const struct file *f = file_place(a, q);
+    *flags = f->flags;
+    return f->inode == q->inode && f->device == ((uint64_t)q->major << 32 | q->minor) &&
+           f->shared == ((q->protection & QUERY_SHARED) != 0);
+}
+
+// What the name that came with `q` means. It is remembered for files that have a path; all the
+// kernel's nameless files share an inode.
+static uint32_t name_judge(struct asker *a, const struct query *q)
+{
+    if (q->name_size == 0)
+        return 0;
+    struct text name = {a->name, a->name + q->name_size - 1};
+    bool shared = q->protection & QUERY_SHARED;
+    uint32_t flags = name_flags(&name, q->inode != 0, shared);
+    if (q->inode != 0 && name_begins(&name, "/"))
+        *file_place(a, q) =
+            (struct file){q->inode, (uint64_t)q->major << 32 | q->minor, flags, shared};
+    return flags;
+}
+
+// The mapping at or behind `addr`. Whether the name comes at once is a guess, `named`, since it is
+// cheap to have where there is no file, and the next mapping is mostly of the same kind.
+static int query_mapping(struct asker *a, uintptr_t addr, bool *named, struct sv_mapping *m)
+{
+    struct query q;
+    uint32_t flags = 0;
+    int err = query_ask(a, addr, *named, &q);
+    if (err == 0 && !*named && (q.inode == 0 || !file_known(a, &q, &flags))) {
+        *named = true;
+        err = query_ask(a, addr, true, &q);
+    }
+    if (err != 0)
+        return err;
+    if (*named)
+        flags = name_judge(a, &q);
+    *named = q.inode == 0;
+    m->lo = q.lo;
+    m->hi = q.hi;
+    m->flags = flags | (q.protection & QUERY_READ ? SV_MAP_READ : 0) |
+               (q.protection & QUERY_WRITE ? SV_MAP_WRITE : 0) |
+               (q.protection & QUERY_EXEC ? SV_MAP_EXEC : 0) |
+               (q.protection & QUERY_SHARED ? SV_MAP_SHARED : 0) | (q.inode ? SV_MAP_FILE : 0);
+    return 0;
+}
+
+static int queries_read(struct sv_maps *maps, int fd)
+{
+    struct asker a = {.fd = fd, .name = (char *)(maps->v + maps->cap)};
+    bool named = false;
+    uintptr_t addr = 0;
+    struct sv_mapping m;
+    int err;
+    maps->n = maps->nfiles = 0;
+    while ((err = query_mapping(&a, addr, &named, &m)) == 0) {
+        err = mapping_add(maps, m);
+        if (err != 0)
+            return err;
+        addr = m.hi;
+    }
+    return err == -ENOENT && maps->n > 0 ? 0 : err == -ENOENT ? -EBADMSG : err;
+}
+
+// ---- the face -----------------------------------------------------------------------------------
+
 static int block_grow(struct sv_maps *maps)
 {
     size_t cap = maps->cap ? maps->cap * 2 : CAP_FIRST;
@@ -193,9 +336,12 @@ static int block_grow(struct sv_maps *maps)
 
 static int listing_read(struct sv_maps *maps, int fd)
 {
+    bool ask = maps->n == 0 || maps->nfiles > maps->n / 8;
     int err = maps->v ? 0 : block_grow(maps);
     while (err == 0) {
-        err = file_read(maps, fd);
+        err = ask ? queries_read(maps, fd) : -ENOTTY;
+        if (err != 0 && err != -ENOSPC) // no such call, or not all that it would have to tell
+            err = file_read(maps, fd);
         if (err != -ENOSPC)
             return err;
         err = block_grow(maps);
@@ -205,7 +351,8 @@ static int listing_read(struct sv_maps *maps, int fd)
     return err;
 }
 
-// From one thread at a time for one `maps`; world stopped, unless the caller only wants a hint.
+// From one thread at a time for one `maps`. While the program runs, what it maps meanwhile may be
+// missing and what it unmaps may be listed.
 int sv_maps_read(struct sv_maps *maps, int procfd)
 {
     char here;

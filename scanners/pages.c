@@ -119,6 +119,7 @@ void sv_pages_close(struct sv_pages *pages)
 struct joiner {
     uintptr_t lo, hi; // the run not yet delivered; lo == hi: none
     enum sv_pages_how how;
+    bool stale; // const: SV_PAGES_STALE
     sv_pages_fn *fn;
     void *arg;
 };
@@ -147,13 +148,19 @@ static int joiner_add(struct joiner *j, uintptr_t lo, uintptr_t hi, enum sv_page
 
 typedef int piece_fn(void *arg, uintptr_t lo, uintptr_t hi);
 
-// Calls fn for the runs of [lo, hi) that mincore reports.
-static int resident_each(uintptr_t lo, uintptr_t hi, piece_fn *fn, void *arg)
+// Calls fn for the runs of [lo, hi) that mincore reports. It refuses a range with a hole: where one
+// may have come while the program runs, all of the range counts.
+static int resident_each(uintptr_t lo, uintptr_t hi, bool stale, piece_fn *fn, void *arg)
 {
     unsigned char vec[RESIDENT_BYTES];
     while (lo < hi) {
         size_t n = (hi - lo) / SV_HW_PAGE < sizeof vec ? (hi - lo) / SV_HW_PAGE : sizeof vec;
         long err = sv_proc_mincore(lo, n * SV_HW_PAGE, vec);
+        if (err == -ENOMEM && stale) {
+            for (size_t i = 0; i < n; i++)
+                vec[i] = 1;
+            err = 0;
+        }
         for (size_t i = 0; err == 0 && i < n; i++) {
             size_t first = i;
             while (i < n && (vec[i] & 1))
@@ -179,7 +186,7 @@ static int absent_add(struct joiner *j, uintptr_t lo, uintptr_t hi)
 {
     if (sv_proc_swap_used())
         return joiner_add(j, lo, hi, SV_PAGES_DOUBTFUL);
-    return resident_each(lo, hi, doubtful_piece, j);
+    return resident_each(lo, hi, j->stale, doubtful_piece, j);
 }
 
 // ---- PAGEMAP_SCAN -------------------------------------------------------------------------------
@@ -298,7 +305,7 @@ static int shared_present(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_h
 static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi)
 {
     struct shared_walk *w = arg;
-    struct joiner present = {.fn = shared_present, .arg = w};
+    struct joiner present = {.stale = w->out->stale, .fn = shared_present, .arg = w};
     w->at = lo;
     if (w->pagemap_fd >= 0) {
         int err = scan_each(&present, w->pagemap_fd, lo, hi, false);
@@ -315,17 +322,31 @@ static int shared_piece(void *arg, uintptr_t lo, uintptr_t hi)
 int sv_pages_runs(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_pages_fn *fn, void *arg)
 {
-    struct joiner j = {.fn = fn, .arg = arg};
+    struct joiner j = {.stale = flags & SV_PAGES_STALE, .fn = fn, .arg = arg};
     lo &= ~(SV_HW_PAGE - 1);
     hi = (hi + SV_HW_PAGE - 1) & ~(SV_HW_PAGE - 1);
     int err;
     if (flags & SV_MAP_SHARED) {
         struct shared_walk w = {.out = &j, .pagemap_fd = pages->pagemap_fd};
-        err = resident_each(lo, hi, shared_piece, &w);
+        err = resident_each(lo, hi, j.stale, shared_piece, &w);
     } else {
         err = private_each(&j, pages, lo, hi, flags & SV_MAP_FILE);
     }
     return err != 0 ? err : joiner_flush(&j);
+}
+
+bool sv_pages_many(const struct sv_pages *pages)
+{
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0) & ~(SV_HW_PAGE - 1);
+    struct scan_region region;
+    struct scan_arg arg = {.size = sizeof arg,
+                           .start = here,
+                           .end = here + SV_HW_PAGE,
+                           .vec = (uintptr_t)&region,
+                           .vec_len = 1,
+                           .category_anyof_mask = SCAN_PRESENT,
+                           .return_mask = SCAN_PRESENT};
+    return pages->pagemap_fd >= 0 && scan_batch(pages->pagemap_fd, &arg, false) >= 0;
 }
 
 struct each_arg {

@@ -15,9 +15,17 @@ enum sv_pages_how {
 // Returns 0 to go on, else what sv_pages_runs shall return.
 typedef int sv_pages_fn(void *arg, uintptr_t lo, uintptr_t hi, enum sv_pages_how how);
 
+// In the flags of sv_pages_runs: the program runs, and may have unmapped some of the range since it
+// was listed. Of such parts pages may be reported that aren't there, as doubtful.
+#define SV_PAGES_STALE (UINT32_C(1) << 31)
+
 // As sv_pages_each. [lo, hi) is widened to whole pages. Runs ascend, do not overlap, and two runs
 // of the same kind never touch.
 int sv_pages_runs(const struct sv_pages *pages, uintptr_t lo, uintptr_t hi, uint32_t flags,
                   sv_pages_fn *fn, void *arg);
+
+// May one question cover many private mappings and what lies between them, mapped or not? Then
+// `flags` has SV_MAP_FILE if any of them does: pages of anonymous memory are never a file's.
+bool sv_pages_many(const struct sv_pages *pages);
 
 #endif

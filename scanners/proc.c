@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <linux/userfaultfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -74,6 +75,15 @@ long sv_proc_pread(int fd, void *buf, size_t n, uint64_t offset)
     return got;
 }
 
+long sv_proc_write(int fd, const void *buf, size_t n)
+{
+    long put;
+    do
+        put = CALL(write, fd, buf, n, 0, 0, 0);
+    while (put == -EINTR);
+    return put;
+}
+
 long sv_proc_rewind(int fd)
 {
     return CALL(lseek, fd, 0, SEEK_SET, 0, 0, 0);
@@ -132,18 +142,39 @@ void sv_proc_unmap(void *p, size_t n)
     CALL(munmap, p, n, 0, 0, 0, 0);
 }
 
-static bool procfs_check(int fd)
+long sv_proc_move(void *from, size_t n, void *to)
+{
+    return CALL(mremap, from, n, n, MREMAP_MAYMOVE | MREMAP_FIXED, to, 0);
+}
+
+static bool filesystem_check(int fd, long magic)
 {
     struct statfs fs;
-    return CALL(fstatfs, fd, &fs, 0, 0, 0, 0) == 0 && fs.f_type == PROC_SUPER_MAGIC;
+    return CALL(fstatfs, fd, &fs, 0, 0, 0, 0) == 0 && fs.f_type == magic;
+}
+
+static bool procfs_check(int fd)
+{
+    return filesystem_check(fd, PROC_SUPER_MAGIC);
+}
+
+static uint64_t identity(int fd, long magic)
+{
+    struct stat st;
+    if (fd < 0 || !filesystem_check(fd, magic) || CALL(fstat, fd, &st, 0, 0, 0, 0) != 0)
+        return 0;
+    return st.st_ino;
 }
 
 uint64_t sv_proc_identity(int fd)
 {
-    struct stat st;
-    if (fd < 0 || !procfs_check(fd) || CALL(fstat, fd, &st, 0, 0, 0, 0) != 0)
-        return 0;
-    return st.st_ino;
+    return identity(fd, PROC_SUPER_MAGIC);
+}
+
+// Each userfaultfd has an inode of its own, on the filesystem of files without a name.
+uint64_t sv_proc_userfaultfd_identity(int fd)
+{
+    return identity(fd, ANON_INODE_FS_MAGIC);
 }
 
 // Gives `fd` a number from FD_FIRST up, or under a lower RLIMIT_NOFILE one near the limit. Closes
@@ -162,6 +193,12 @@ static int fd_raise(int fd)
         return fd;
     sv_proc_close(fd);
     return (int)high;
+}
+
+int sv_proc_userfaultfd(void)
+{
+    long fd = CALL(userfaultfd, O_CLOEXEC | UFFD_USER_MODE_ONLY, 0, 0, 0, 0, 0);
+    return fd < 0 ? (int)fd : fd_raise((int)fd);
 }
 
 // From any context. A later chroot does not matter to the descriptor.

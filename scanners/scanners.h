@@ -22,6 +22,18 @@ bool sv_words_have_avx2(void);
 bool sv_words_have_avx512(void);
 sv_words_fn *sv_words_best(void); // the fastest kernel this processor and its kernel (XCR0) support
 
+// The same for words that start at every fourth byte: writes every word of [lo, hi) that starts at
+// a multiple of 4, ends at hi or before and passes; each once, in any order. lo <= hi are multiples
+// of 4. Reads other bytes of the 64-byte lines that the range lies in, too. `out` has room for
+// (hi - lo) / 4 + SV_HALVES_SLACK words, all of which may be written to.
+#define SV_HALVES_SLACK 8
+typedef size_t sv_halves_fn(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                            uintptr_t *out);
+sv_halves_fn sv_halves_filter_scalar;
+sv_halves_fn sv_halves_filter_avx2;   // caller has checked sv_words_have_avx2()
+sv_halves_fn sv_halves_filter_avx512; // caller has checked sv_words_have_avx512()
+sv_halves_fn *sv_halves_best(void);
+
 // The same for words with their top `tagbits` bits ignored (0..16), and for words that start at
 // every byte (lo, hi any addresses; only words wholly inside). Plain loops; `out` has room for
 // hi - lo words. What is written is the address that a word stands for, its ignored bits as base's.
@@ -59,11 +71,13 @@ struct sv_maps {
     struct sv_mapping *v; // ascending, never overlapping
     size_t n;             // entries in use
     size_t cap;           // entries that fit
+    size_t nfiles;        // of those in use, how many have SV_MAP_FILE
 };
 
 // Reads /proc/self/maps into `maps` (zeroed at first, reused from then on), growing maps->v by
 // mmap, never malloc. Returns 0 or -errno. A partial listing is an error, never a result. What is
-// listed is what was mapped when the call returns, if nobody else maps: sv_maps_own is in it.
+// listed is what was mapped when the call returns, if nobody else maps: sv_maps_own is in it. About
+// 0.5 us a mapping.
 int sv_maps_read(struct sv_maps *maps, int procfd);
 struct sv_mapping sv_maps_own(const struct sv_maps *maps); // the memory of the listing itself
 void sv_maps_free(struct sv_maps *maps);
@@ -105,24 +119,46 @@ enum {                   // contract.md's `roots` option
     SV_ROOTS_KERNEL = 16 // values that only the kernel holds (kernel.c)
 };
 
+// Calls fn for the runs of [lo, hi), ascending, that may have been written since tracking was
+// armed. [lo, hi) are whole pages, and may span many mappings and holes. What isn't tracked counts
+// as written; nothing
+// else need be known of the pages, not even that they can be read. Returns 0 or -errno.
+typedef int sv_written_fn(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg);
+
+// As sv_range_fn. `flags`: SV_MAP_* of the mapping that the range lies in or is a copy of.
+typedef void sv_roots_fn(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags);
+
 struct sv_roots_in {
-    const struct sv_maps *maps;   // a listing made with the world stopped; itself never a root
-    const struct sv_pages *pages; // open descriptors
-    const struct sv_mapping
-        *exclude;    // sorted, disjoint ranges that are never roots (flags unused):
-    size_t nexclude; //   the heap, the collector's memory, dead parts of stacks
-    unsigned which;  // SV_ROOTS_*
+    const struct sv_maps *maps;       // itself never a root
+    const struct sv_pages *pages;     // open descriptors
+    const struct sv_mapping *exclude; // sorted, disjoint ranges that are never roots: the heap, the
+    size_t nexclude;                  //   collector's memory, dead parts of stacks
+    unsigned which;                   // SV_ROOTS_*
+    bool running;                     // the program runs, and the listing may be stale
+    sv_range_fn *missed;              // with `running`: told what couldn't be read (same arg)
+    sv_written_fn *written;           // NULL: all pages; else only those that it tells
+    void *written_arg;                // its first argument
 };
 
-// Calls fn with every range that may hold the program's pointers: readable and, when the mapping is
-// PROT_NONE, a copy of its present pages (read through /proc/self/mem into a bounce buffer, 64 KiB
-// at a time; fn then sees the buffer's addresses). bss after a file mapping is an anonymous private
-// mapping; read-only private mappings count when the program may have written them before
-// (sv_pages_each decides by page). The same copying is used for pages that are not in memory, where
-// a load might be fatal. SV_ROOTS_KERNEL includes sv_kernel_each. fn must be done with a range when
-// it returns, and must not change mappings. Returns 0, or -errno when some range that should have
+// Calls fn with every range that may hold the program's pointers: in place, or as a copy of it
+// (read through /proc/self/mem into a bounce buffer, 64 KiB at a time; fn then sees the buffer's
+// addresses). A copy is made where a load might be fatal: the mapping is PROT_NONE, the page isn't
+// in memory, or the program runs. bss after a file mapping is an anonymous private mapping;
+// read-only private mappings count when the program may have written them before (sv_pages_each
+// decides by page). SV_ROOTS_KERNEL includes sv_kernel_each, whole and in place in any case. fn
+// must be done with a range when it returns, and must not change mappings.
+//
+// World stopped: the listing was made since. Returns 0, or -errno when some range that should have
 // been offered could not be read: the caller must then not reclaim.
-int sv_roots_each(const struct sv_roots_in *in, sv_range_fn *fn, void *arg);
+//
+// `running`: in->missed tells what couldn't be read, because it is gone or for another reason; of
+// ranges that were in the listing nothing else is left out. Must be asked for again, by `written`,
+// once the world is stopped. Needs pages->mem_fd; -EACCES without.
+int sv_roots_each(const struct sv_roots_in *in, sv_roots_fn *fn, void *arg);
+
+// The parts of the listed mappings that sv_roots_each looks for pages in, exclusions cut out. Reads
+// nothing but maps, exclude and which. Any context.
+void sv_roots_windows(const struct sv_roots_in *in, sv_roots_fn *fn, void *arg);
 
 // ---- kernel.c: words that only the kernel holds ------------------------------------------------
 

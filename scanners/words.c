@@ -4,8 +4,12 @@
 // with misses: 8.5 ns a word against 2 (a quarter of the words hitting, memory cold). Vector
 // kernels stand in words_x86_64.c; the one that suits the processor is picked once.
 //
-// Invariant: every kernel gives the same words in the same order, writes only the first n words of
-// `out`, and reads only words[0..n). Nothing here follows a word that it found.
+// Where a pointer may start at every fourth byte, one pass looks at both phases of each line: the
+// second comes from the nearest cache and hardly ever hits.
+//
+// Invariant: every kernel gives the same words (those of one phase in the same order), writes only
+// to the room that `out` is promised to have, and reads only the words it was given, or the lines
+// that they lie in. Nothing here follows a word that it found.
 #include "scanners.h"
 
 #include <stdatomic.h>
@@ -24,21 +28,45 @@ size_t sv_words_filter_scalar(const uintptr_t *words, size_t n, uintptr_t base, 
     return found;
 }
 
-// The kernel for this processor; asking the processor traps under a hypervisor, hence the memory.
-// Racing first callers store the same answer. May be called from any context.
+size_t sv_halves_filter_scalar(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                               uintptr_t *out)
+{
+    size_t found = 0;
+    for (; hi - lo >= sizeof(uintptr_t); lo += sizeof(uintptr_t) / 2) {
+        uintptr_t w = *(const word_anywhere *)lo;
+        out[found] = w;
+        found += (w - base) < size;
+    }
+    return found;
+}
+
+// The widest vectors of this processor, in words; asking the processor traps under a hypervisor,
+// hence the memory. Racing first callers store the same answer. May be called from any context.
+static unsigned lanes_best(void)
+{
+    static _Atomic unsigned chosen;
+    unsigned lanes = atomic_load_explicit(&chosen, memory_order_relaxed);
+    if (lanes)
+        return lanes;
+    lanes = sv_words_have_avx512() ? 8 : sv_words_have_avx2() ? 4 : 1;
+    atomic_store_explicit(&chosen, lanes, memory_order_relaxed);
+    return lanes;
+}
+
 sv_words_fn *sv_words_best(void)
 {
-    static sv_words_fn *_Atomic chosen;
-    sv_words_fn *fn = atomic_load_explicit(&chosen, memory_order_relaxed);
-    if (fn)
-        return fn;
-    fn = sv_words_filter_scalar;
-    if (sv_words_have_avx512())
-        fn = sv_words_filter_avx512;
-    else if (sv_words_have_avx2())
-        fn = sv_words_filter_avx2;
-    atomic_store_explicit(&chosen, fn, memory_order_relaxed);
-    return fn;
+    unsigned lanes = lanes_best();
+    return lanes == 8   ? sv_words_filter_avx512
+           : lanes == 4 ? sv_words_filter_avx2
+                        : sv_words_filter_scalar;
+}
+
+sv_halves_fn *sv_halves_best(void)
+{
+    unsigned lanes = lanes_best();
+    return lanes == 8   ? sv_halves_filter_avx512
+           : lanes == 4 ? sv_halves_filter_avx2
+                        : sv_halves_filter_scalar;
 }
 
 // A tagged word is written to `out` as the address it stands for: its ignored bits are base's. A

@@ -108,6 +108,29 @@ AVX2 size_t sv_words_filter_avx2(const uintptr_t *words, size_t n, uintptr_t bas
     return found;
 }
 
+// 36 bytes hold four words of each phase; 32, the end of most objects, one less of the second.
+AVX2 size_t sv_halves_filter_avx2(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                                  uintptr_t *out)
+{
+    const long long top = (long long)(1ull << 63);
+    __m256i shift = _mm256_set1_epi64x((long long)base ^ top);
+    __m256i limit = _mm256_set1_epi64x((long long)size ^ top);
+    size_t found = 0;
+    for (; hi - lo >= 32; lo += 32) {
+        bool last = hi - lo < 36;
+        __m256i a = _mm256_loadu_si256((const __m256i *)lo);
+        __m256i b = last ? _mm256_permutevar8x32_epi32(a, _mm256_setr_epi32(1, 2, 3, 4, 5, 6, 7, 7))
+                         : _mm256_loadu_si256((const __m256i *)(lo + 4));
+        unsigned ha = lanes_test(a, shift, limit);
+        unsigned hb = lanes_test(b, shift, limit) & (last ? 7 : 15);
+        if (ha)
+            found += lanes_store(out + found, a, ha);
+        if (hb)
+            found += lanes_store(out + found, b, hb);
+    }
+    return found + sv_halves_filter_scalar(lo, hi, base, size, out + found);
+}
+
 // Compressing to a register and storing that: the form of VPCOMPRESSQ that writes to memory is ten
 // times slower on Zen 4.
 AVX512 static inline size_t line_store(uintptr_t *out, __m512i w, __mmask8 hits)
@@ -151,6 +174,42 @@ AVX512 size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t
     return found;
 }
 
+// Whole lines are read, never one that holds nothing of the range: a masked load across two lines
+// waits for both, and the second is often on nobody's way from memory. Words that start in the
+// middle of a lane are put together from two lines in registers.
+AVX512 size_t sv_halves_filter_avx512(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                                      uintptr_t *out)
+{
+    if (hi - lo < 8)
+        return 0;
+    __m512i vbase = _mm512_set1_epi64((long long)base), vsize = _mm512_set1_epi64((long long)size);
+    uintptr_t line = lo & ~(uintptr_t)63;
+    unsigned skip = (unsigned)(lo - line), aligned = 0xffu << (skip + 7) / 8,
+             between = 0xffu << (skip + 3) / 8;
+    size_t found = 0;
+    __m512i a = _mm512_load_si512((const void *)line);
+    for (; hi - line > 64; line += 64, aligned = between = 0xff) {
+        __m512i next = _mm512_load_si512((const void *)(line + 64));
+        __m512i b = _mm512_alignr_epi32(next, a, 1);
+        unsigned ha = line_test(a, vbase, vsize) & aligned;
+        unsigned hb = line_test(b, vbase, vsize) & between;
+        if (ha)
+            found += line_store(out + found, a, (__mmask8)ha);
+        if (hb)
+            found += line_store(out + found, b, (__mmask8)hb);
+        a = next;
+    }
+    unsigned left = (unsigned)(hi - line); // 4 to 64
+    __m512i b = _mm512_alignr_epi32(a, a, 1);
+    aligned &= (1u << left / 8) - 1;
+    between &= (1u << (left - 4) / 8) - 1;
+    unsigned hb = line_test(b, vbase, vsize) & between;
+    found += line_store(out + found, a, line_test(a, vbase, vsize) & (__mmask8)aligned);
+    if (hb)
+        found += line_store(out + found, b, (__mmask8)hb);
+    return found;
+}
+
 #else
 
 bool sv_words_have_avx2(void)
@@ -173,6 +232,18 @@ size_t sv_words_filter_avx512(const uintptr_t *words, size_t n, uintptr_t base, 
                               uintptr_t *out)
 {
     return sv_words_filter_scalar(words, n, base, size, out);
+}
+
+size_t sv_halves_filter_avx2(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                             uintptr_t *out)
+{
+    return sv_halves_filter_scalar(lo, hi, base, size, out);
+}
+
+size_t sv_halves_filter_avx512(uintptr_t lo, uintptr_t hi, uintptr_t base, size_t size,
+                               uintptr_t *out)
+{
+    return sv_halves_filter_scalar(lo, hi, base, size, out);
 }
 
 #endif

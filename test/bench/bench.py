@@ -1,4 +1,5 @@
-"""Measures Salvage and Debian's other mallocs side by side and prints Markdown.
+"""Measures Salvage and Debian's other mallocs side by side and prints Markdown; collect.py, called
+at the end, measures Salvage and other collectors.
 
 Started by bench.sh, which builds the helpers and sets BUILD and LIB. Every measurement is paired: a
 round runs each malloc once, one after the other, so that a slow minute of the machine falls on all
@@ -18,18 +19,18 @@ import os
 import platform
 import shutil
 import signal
-import socket
 import statistics
 import subprocess
 import sys
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-OUT = os.path.abspath(os.path.join(os.environ["BUILD"], "bench"))
+import collect
+import report
+from report import HERE, ONLY, OUT, fail, failures, head, row, say
+
 DATA = os.path.join(OUT, "data")
 WORK = os.path.join(HERE, "workloads")
-ROUNDS = int(os.environ.get("BENCH_ROUNDS", "7"))
-ONLY = set(os.environ.get("BENCH_ONLY", "").replace(",", " ").split())
+ROUNDS = report.rounds(7)
 
 SONAMES = {
     "glibc": "libc.so.6",
@@ -67,7 +68,7 @@ TRUE_RUNS = 500
 SERVER_SECONDS = 20
 REDIS_TIMEOUT = 120
 
-SECTIONS = ["instructions", "loops", "programs", "true", "server"]
+SECTIONS = ["instructions", "loops", "programs", "true", "server", "collect"]
 PROGRAMS = {
     "python3": ["python3", f"{WORK}/objects.py"],
     "perl": ["perl", f"{WORK}/words.pl"],
@@ -80,8 +81,6 @@ PROGRAMS = {
     "gs": ["gs", "-q", "-dNOPAUSE", "-dBATCH", "-dSAFER", "-sDEVICE=ppmraw", "-r100",
            "-sOutputFile=-", f"{DATA}/pages.ps"],
 }
-
-failures = []
 
 
 def peers_find():
@@ -102,33 +101,8 @@ def peers_find():
     return found
 
 
-def say(text=""):
-    print(text, flush=True)
-
-
-def row(*cells):
-    say("| " + " | ".join(cells) + " |")
-
-
-def head(*cells):
-    say()
-    row(*cells)
-    row("---", *["--:"] * (len(cells) - 1))
-
-
 def section_rows(section, names):
-    """The rows of a section that BENCH_ONLY asks for: sections and rows each narrow the choice."""
-    sections = ONLY & set(SECTIONS)
-    rows = ONLY - sections
-    if sections and section not in sections:
-        return []
-    return [name for name in names if not rows or name in rows]
-
-
-def fail(text):
-    """Notes a failure for the end of the report, and says it on stderr, where no table breaks."""
-    failures.append(text)
-    print(f"bench: failed: {text}", file=sys.stderr)
+    return report.section_rows(section, names, SECTIONS)
 
 
 def geomean(values):
@@ -153,7 +127,7 @@ def machine_print():
         for line in file:
             if line.startswith("model name"):
                 model = line.split(":", 1)[1].strip()
-    say("# Salvage beside other mallocs\n")
+    say("# Salvage beside other mallocs and collectors\n")
     say(f"{model}, {os.cpu_count()} cores, Linux {platform.release()}, "
         f"{time.strftime('%Y-%m-%d', time.gmtime())}; medians of {ROUNDS} rounds.\n")
 
@@ -236,13 +210,11 @@ def loops_run(peers):
 
 # ---- real programs ----
 
-def redis_wait(path, server):
-    """Returns when the server takes connections; its socket alone tells that."""
-    while server.poll() is None:
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as client:
-            client.connect(path)
+def redis_wait(output):
+    """Returns when the server says on its output that it takes connections."""
+    for line in output:
+        if "ready to accept connections" in line:
             return
-        time.sleep(0.01)
     raise subprocess.SubprocessError("redis-server ended before it took connections")
 
 
@@ -266,12 +238,16 @@ def redis_run(preload):
     path = f"{OUT}/redis.sock"
     with contextlib.suppress(FileNotFoundError):
         os.unlink(path)
+    read_end, write_end = os.pipe()
     server = subprocess.Popen(
-        [f"{OUT}/measure", "-p", preload, "--", "redis-server", "--port", "0", "--unixsocket", path,
-         "--save", "", "--appendonly", "no", "--dir", OUT],
-        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True)
+        [f"{OUT}/measure", "-p", preload, "-o", f"/dev/fd/{write_end}", "--", "redis-server",
+         "--port", "0", "--unixsocket", path, "--save", "", "--appendonly", "no", "--dir", OUT],
+        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, start_new_session=True,
+        pass_fds=[write_end])
+    os.close(write_end)
+    output = open(read_end, encoding="utf-8", errors="replace")  # all it says fits into the pipe
     try:
-        redis_wait(path, server)
+        redis_wait(output)
         answer = redis_load(path)
         line = server.communicate(timeout=REDIS_TIMEOUT)[0].split()
         return int(line[0]) / 1e6, int(line[1]), int(line[2]), answer
@@ -281,6 +257,8 @@ def redis_run(preload):
             os.killpg(server.pid, signal.SIGKILL)
         server.communicate()
         return 0.0, 0, 125, ""
+    finally:
+        output.close()
 
 
 def program_run(name, preload):
@@ -414,7 +392,7 @@ def server_run(peers):
 
 
 def main():
-    unknown = ONLY - set(SECTIONS) - set(LOOPS) - set(PROGRAMS)
+    unknown = ONLY - set(SECTIONS) - set(LOOPS) - set(PROGRAMS) - set(collect.ROWS)
     if unknown:
         print(f"bench: BENCH_ONLY knows no {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
@@ -425,6 +403,7 @@ def main():
     programs_run(peers)
     true_run(peers)
     server_run(peers)
+    collect.collect_run(section_rows("collect", collect.ROWS), peers)
     if failures:
         say("\nFailed:\n" + "\n".join(f"- {failure}" for failure in failures))
     return 1 if failures else 0

@@ -5,6 +5,7 @@
 //
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1
+// SALVAGE: chaos=5,clobber=1
 
 #include "lib/mover.h"
 

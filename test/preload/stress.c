@@ -8,6 +8,7 @@
 // SALVAGE: stress=16,checkmark=1,clobber=1
 // SALVAGE: stress=256,clobber=1
 // SALVAGE: clobber=1
+// SALVAGE: chaos=3
 
 #include "lib/witness.h"
 

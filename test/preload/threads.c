@@ -1,5 +1,6 @@
 // SALVAGE: mode=collect
 // SALVAGE: stress=256,checkmark=1,clobber=1
+// SALVAGE: chaos=9
 // Threads as a malloc meets them: thousands of short ones, blocks that cross from one to another,
 // allocation after a thread's destructors have run, cancellation, detached threads, a main thread
 // that ends before the others, and collections while others allocate. Progress is by joins,

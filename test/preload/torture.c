@@ -7,6 +7,7 @@
 // SALVAGE: mode=collect
 // SALVAGE: clobber=1,checkmark=1
 // SALVAGE: stress=64,clobber=1
+// SALVAGE: chaos=11
 
 #include "lib/mover.h"
 

@@ -236,9 +236,9 @@ static void owner_steps(struct owner *o, unsigned code, int steps)
         else if (o->n)
             owner_give(o, code);
         if (spans_random(40) == 0) {
-            while (sv_central_sweep(code, 1 + spans_random(3)) && spans_random(2))
+            while (sv_central_sweep(code, &(unsigned){1 + spans_random(3)}) && spans_random(2))
                 continue;
-            sv_central_sweep(code, UINT32_MAX);
+            sv_central_sweep(code, &(unsigned){UINT32_MAX});
             owner_cycle(o, code, o->n ? spans_random(o->n + 1) / 2 : 0);
         }
         spans_check();
@@ -257,7 +257,7 @@ Test(central, random_with_flips)
         owner_steps(&o, code, 200);
         while (o.n)
             owner_give(&o, code);
-        sv_central_sweep(code, UINT32_MAX);
+        sv_central_sweep(code, &(unsigned){UINT32_MAX});
         cr_assert(sv_heap.central[code].nused == 0 && sv_heap.live == 0);
         spans_check();
     }

@@ -55,11 +55,16 @@ Test(lock, word_tells_the_state)
 {
     cr_assert(lock.word == 0);
     sv_lock_acquire(&lock);
-    cr_assert(lock.word == 1 && !sv_lock_try(&lock) && lock.word == 1);
+    uint32_t mine = lock.word;
+    cr_assert(mine && sv_lock_held(&lock) && !sv_lock_try(&lock) && lock.word == mine);
     sv_lock_release(&lock);
-    cr_assert(lock.word == 0 && sv_lock_try(&lock) && lock.word == 1);
+    cr_assert(lock.word == 0 && sv_lock_try(&lock) && lock.word == mine);
     sv_lock_reset(&lock);
-    cr_assert(lock.word == 0);
+    cr_assert(lock.word == mine, "a lock that this thread is inside of stays");
+    sv_lock_release(&lock);
+    lock.word = mine + 16; // another thread's, which the child of a fork doesn't have
+    sv_lock_reset(&lock);
+    cr_assert(lock.word == 0 && !sv_lock_held(&lock));
 }
 
 static void *enter(void *arg)
@@ -80,7 +85,7 @@ Test(lock, sleepers_are_woken, .timeout = 20)
         sv_lock_acquire(&lock);
         for (int i = 0; i < THREADS; i++)
             cr_assert(pthread_create(&threads[i], NULL, enter, NULL) == 0);
-        while (atomic_load(&lock.word) != 2) // until one says that it sleeps
+        while (!(atomic_load(&lock.word) & SV_LOCK_WAITED)) // until one says that it sleeps
             sched_yield();
         cr_assert(counter == 0);
         sv_lock_release(&lock);

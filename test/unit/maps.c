@@ -5,12 +5,19 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum { PAGE = 4096 };
@@ -148,6 +155,85 @@ Test(maps, long_names)
     read_maps();
     for (int i = 0; i < 200; i++)
         cr_assert_eq(flags_at(at[i]), SV_MAP_READ | SV_MAP_SHARED | SV_MAP_FILE);
+}
+
+// From here on the kernel answers PROCMAP_QUERY as one before 6.11 does.
+static void query_forbid(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ioctl, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, _IOWR('f', 17, char[104]), 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOTTY),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {sizeof code / sizeof *code, code};
+    cr_assert(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    cr_assert(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+}
+
+static void file_map(const char *path, int open_flags, int protection, int flags)
+{
+    int fd = open(path, open_flags);
+    if (fd >= 0)
+        (void)mmap(NULL, PAGE, protection, flags, fd, 0); // where it's allowed
+}
+
+// Every kind of name: files of the same inode, private and shared, files without a path, device
+// files, special mappings, one-page neighbours.
+static void odd_mappings_make(void)
+{
+    const int rw = PROT_READ | PROT_WRITE;
+    file_map("/dev/zero", O_RDWR, rw, MAP_PRIVATE);
+    file_map("/dev/zero", O_RDWR, rw, MAP_SHARED);
+    file_map("/proc/self/exe", O_RDONLY, PROT_READ, MAP_PRIVATE);
+    file_map("/proc/self/exe", O_RDONLY, PROT_READ, MAP_SHARED);
+    file_map("/dev/mem", O_RDONLY, PROT_READ, MAP_SHARED);
+    file_map("/sys/kernel/btf/vmlinux", O_RDONLY, PROT_READ, MAP_PRIVATE);
+    for (int i = 0; i < 3; i++) {
+        int fd = memfd_create(i ? "[heap]" : "a\nb", MFD_CLOEXEC);
+        cr_assert(ftruncate(fd, PAGE) == 0);
+        cr_assert(mmap(NULL, PAGE, rw, i == 2 ? MAP_PRIVATE : MAP_SHARED, fd, 0) != MAP_FAILED);
+        shmat(shmget(IPC_PRIVATE, PAGE, 0600), NULL, 0);
+        cr_assert(mmap(NULL, PAGE, rw, MAP_SHARED | MAP_ANONYMOUS, -1, 0) != MAP_FAILED);
+    }
+    char *p = mmap(NULL, 200 * PAGE, rw, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (int i = 0; i < 200; i += 2)
+        mprotect(p + i * PAGE, PAGE, i % 4 ? PROT_NONE : PROT_READ | PROT_EXEC);
+    prctl(PR_SET_VMA, PR_SET_VMA_ANON_NAME, p + PAGE, PAGE, "[stack]");
+    char *top = sbrk(4 * PAGE);
+    mprotect((char *)((uintptr_t)top & ~(uintptr_t)(PAGE - 1)), PAGE, PROT_READ); // two [heap]
+}
+
+Test(maps, asked_and_printed_agree)
+{
+    odd_mappings_make();
+    read_maps();
+    struct sv_maps asked = maps;
+    maps = (struct sv_maps){0};
+    cr_assert(prctl(PR_SET_DUMPABLE, 1, 0, 0, 0) == 0);
+    query_forbid();
+    read_maps(); // its block is mapped anew
+    size_t i = 0, kinds = 0;
+    struct sv_mapping block = sv_maps_own(&maps);
+    for (size_t j = 0; j < maps.n; j++) {
+        const struct sv_mapping *m = &maps.v[j], *a = &asked.v[i];
+        if (m->lo > (uintptr_t)INTPTR_MAX)
+            continue;                                 // [vsyscall], which only the text shows
+        if (m->hi == block.hi || m->lo == block.lo) { // it may have grown a mapping by the block
+            i += a->hi == m->hi || a->lo == m->lo;
+            continue;
+        }
+        cr_assert(i < asked.n && a->lo == m->lo && a->hi == m->hi && a->flags == m->flags,
+                  "%zu: asked %lx-%lx %x, printed %lx-%lx %x", i, a->lo, a->hi, a->flags, m->lo,
+                  m->hi, m->flags);
+        kinds |= m->flags;
+        i++;
+    }
+    cr_assert_eq(i, asked.n);
+    const size_t all = SV_MAP_STACK | SV_MAP_BRK | SV_MAP_KERNEL | SV_MAP_ANON | SV_MAP_FILE;
+    cr_assert_eq(kinds & all, all);
 }
 
 Test(maps, devices)

@@ -53,7 +53,9 @@ static bool same(const struct sv_options *a, const struct sv_options *b)
     return a->mode == b->mode && a->gcpercent == b->gcpercent && a->gctrace == b->gctrace &&
            a->barrier == b->barrier && a->stress == b->stress && a->checkmark == b->checkmark &&
            a->clobber == b->clobber && a->align == b->align && a->tagbits == b->tagbits &&
-           a->period == b->period && a->roots == b->roots && strcmp(a->log, b->log) == 0;
+           a->period == b->period && a->roots == b->roots && strcmp(a->log, b->log) == 0 &&
+           a->memlimit == b->memlimit && a->workers == b->workers && a->chaos == b->chaos &&
+           strcmp(a->stats, b->stats) == 0;
 }
 
 // Silent, and the options are the defaults but for what `change` sets.
@@ -87,6 +89,8 @@ Test(options, defaults)
     cr_assert(defaults.gctrace == 0 && defaults.stress == 0 && defaults.tagbits == 0);
     cr_assert(defaults.barrier == SV_BARRIER_AUTO && defaults.roots == ALL);
     cr_assert(!defaults.checkmark && !defaults.clobber && strcmp(defaults.log, "stderr") == 0);
+    cr_assert(defaults.memlimit == UINT64_MAX && defaults.workers == SV_WORKERS_AUTO);
+    cr_assert(defaults.chaos == 0 && defaults.stats[0] == 0);
     GOOD("", (void)o);
     parse(NULL);
     cr_assert(said[0] == 0 && same(&defaults, &sv_options));
@@ -104,6 +108,9 @@ Test(options, good_values)
     GOOD("gctrace=2", o->gctrace = 2);
     GOOD("barrier=stw", o->barrier = SV_BARRIER_STW);
     GOOD("barrier=auto", o->barrier = SV_BARRIER_AUTO);
+    GOOD("barrier=uffd", o->barrier = SV_BARRIER_UFFD);
+    GOOD("barrier=softdirty", o->barrier = SV_BARRIER_SOFTDIRTY);
+    GOOD("barrier=mprotect", o->barrier = SV_BARRIER_MPROTECT);
     GOOD("stress=1", o->stress = 1);
     GOOD("stress=536870911", o->stress = STRESS_MAX);
     GOOD("checkmark=1", o->checkmark = true);
@@ -114,6 +121,12 @@ Test(options, good_values)
     GOOD("period=31536000", o->period = PERIOD_MAX);
     GOOD("log=/tmp/x=y", strcpy(o->log, "/tmp/x=y"));
     GOOD("log=fd:7", strcpy(o->log, "fd:7"));
+    GOOD("log=a.%p,stats=b.%p", (strcpy(o->log, "a.%p"), strcpy(o->stats, "b.%p")));
+    GOOD("workers=0", o->workers = 0);
+    GOOD("workers=64", o->workers = 64);
+    GOOD("workers=2,workers=auto", o->workers = SV_WORKERS_AUTO);
+    GOOD("chaos=0", o->chaos = 0);
+    GOOD("chaos=4294967295", o->chaos = UINT32_MAX);
     static const uint32_t aligns[] = {1, 4, 8};
     for (unsigned i = 0; i < 3; i++) {
         char text[16];
@@ -127,9 +140,9 @@ Test(options, bad_numbers)
     static const struct {
         const char *key;
         uint32_t lo, hi;
-    } numbers[] = {{"gcpercent", 10, 10000}, {"gctrace", 0, 2},        {"stress", 0, STRESS_MAX},
-                   {"checkmark", 0, 1},      {"clobber", 0, 1},        {"align", 1, 8},
-                   {"tagbits", 0, 16},       {"period", 0, PERIOD_MAX}};
+    } numbers[] = {{"gcpercent", 10, 10000}, {"gctrace", 0, 2},         {"stress", 0, STRESS_MAX},
+                   {"checkmark", 0, 1},      {"clobber", 0, 1},         {"align", 1, 8},
+                   {"tagbits", 0, 16},       {"period", 0, PERIOD_MAX}, {"workers", 0, 64}};
     static const char *const never[] = {"",
                                         "-1",
                                         "+1",
@@ -171,13 +184,80 @@ Test(options, bad_numbers)
 
 Test(options, bad_words)
 {
-    static const char *const words[] = {"", "on", "Collect", "offf", "of", "collect ", "1", "stw2"};
+    static const char *const words[] = {"",         "on", "Collect", "offf", "of",
+                                        "collect ", "1",  "stw2",    "uff"};
     for (unsigned i = 0; i < sizeof words / sizeof *words; i++) {
         bad("mode", words[i]);
         bad("barrier", words[i]);
         bad("roots", words[i]);
     }
     bad("log", "");
+    bad("stats", "");
+}
+
+Test(options, bytes)
+{
+    GOOD("memlimit=off", o->memlimit = UINT64_MAX);
+    GOOD("memlimit=1", o->memlimit = 1);
+    GOOD("memlimit=123456789012", o->memlimit = 123456789012);
+    GOOD("memlimit=3K", o->memlimit = 3 << 10);
+    GOOD("memlimit=512M", o->memlimit = 512 << 20);
+    GOOD("memlimit=40G", o->memlimit = (uint64_t)40 << 30);
+    GOOD("memlimit=140737488355328", o->memlimit = (uint64_t)1 << 47);
+    GOOD("memlimit=137438953472K", o->memlimit = (uint64_t)1 << 47);
+    GOOD("memlimit=131072G", o->memlimit = (uint64_t)1 << 47);
+    static const char *const wrong[] = {"0",
+                                        "0K",
+                                        "K",
+                                        "G",
+                                        "-1M",
+                                        "+1M",
+                                        " 1M",
+                                        "1 M",
+                                        "1.5G",
+                                        "1k",
+                                        "1g",
+                                        "1T",
+                                        "1X",
+                                        "1KB",
+                                        "1KiB",
+                                        "1MM",
+                                        "01M",
+                                        "140737488355329",
+                                        "1M1",
+                                        "1M ",
+                                        "0x1",
+                                        "infinite",
+                                        "OFF",
+                                        "off1",
+                                        "131073G",
+                                        "137438953473K",
+                                        "18014398509481984K",
+                                        "17179869185G",
+                                        "18446744073709551617",
+                                        "99999999999999999999G"};
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        bad("memlimit", wrong[i]);
+}
+
+Test(options, chaos_is_a_seed)
+{
+    static const char *const wrong[] = {"", "-1", "x", "4294967296", "18446744073709551617", "01"};
+    for (unsigned i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        bad("chaos", wrong[i]);
+}
+
+// Keys of modes that don't exist yet are no silent no-ops.
+Test(options, keys_to_come_are_unknown)
+{
+    static const char *const keys[] = {"sample",       "depth",    "report", "format",
+                                       "suppressions", "exitcode", "pause"};
+    for (unsigned i = 0; i < sizeof keys / sizeof *keys; i++) {
+        bad(keys[i], "1");
+        cr_assert(strstr(said, "unknown"), "%s", said);
+    }
+    bad("mode", "leaks");
+    bad("mode", "guard");
 }
 
 Test(options, unknown_keys)

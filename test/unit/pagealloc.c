@@ -121,8 +121,14 @@ static uint32_t model_find_dirty(const struct model *m, uint32_t below, uint32_t
             *n = 0;
             while (*n < max && *n < top && w->state[top - 1 - *n] == DIRTY)
                 ++*n;
-            if (*n > 0)
-                return w->base + top - *n;
+            if (*n == 0)
+                continue;
+            uint32_t first = w->base + top - *n, huge = first / SV_HUGE_PAGES * SV_HUGE_PAGES;
+            bool whole = *n == max && huge >= w->base && huge + SV_HUGE_PAGES <= w->base + top;
+            for (uint32_t i = huge; whole && i < first; i++)
+                whole = w->state[i - w->base] == DIRTY;
+            *n += whole ? first - huge : 0;
+            return w->base + top - *n;
         }
     }
     return SV_NOPAGE;
@@ -196,7 +202,9 @@ static void step_clean(struct sv_pagealloc *pa, struct model *m)
         return;
     cr_assert(n == want_n, "dirty run at %u below %u: %u, not %u", page, below, n, want_n);
     uint32_t part = random_below(2) ? n : 1 + random_below(n);
-    sv_pagealloc_set_clean(pa, page, part);
+    bool clean;
+    cr_assert(sv_pagealloc_take_at(pa, page, part, &clean) && !clean);
+    sv_pagealloc_give(pa, page, part, true);
     model_set(m, page, part, CLEAN);
 }
 
@@ -434,7 +442,6 @@ enum fault {
     FAULT_NDIRTY,
     FAULT_SEARCH,
     FAULT_GIVE_FREE,
-    FAULT_CLEAN_USED,
     FAULT_END
 };
 
@@ -464,9 +471,6 @@ static void fault_make(struct sv_pagealloc *pa, enum fault fault)
         break;
     case FAULT_GIVE_FREE:
         sv_pagealloc_give(pa, 5, 10, false);
-        break;
-    case FAULT_CLEAN_USED:
-        sv_pagealloc_set_clean(pa, 105, 10);
         break;
     case FAULT_NONE:
     case FAULT_END:

@@ -317,6 +317,46 @@ Test(pages, without_pagemap)
     cr_assert_str_eq(report(&none, p, 8, SV_MAP_READ | SV_MAP_FILE), "dddddddd");
 }
 
+// One question about a private file, a hole and anonymous memory.
+static void many(void)
+{
+    int fd = memfd_create("file", MFD_CLOEXEC);
+    cr_assert(ftruncate(fd, 3 * PAGE) == 0);
+    char *p = anonymous(9, PROT_READ | PROT_WRITE);
+    cr_assert(mmap(p, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) == p);
+    munmap(p + 4 * PAGE, 2 * PAGE);
+    p[PAGE] = p[3 * PAGE] = p[7 * PAGE] = 1;
+    (void)*(volatile char *)p;
+    cr_assert_str_eq(report(&pages, p, 9, 3 | SV_MAP_FILE), ".p.p...p.");
+}
+
+Test(pages, many)
+{
+    cr_assert(sv_pages_many(&pages));
+    many();
+}
+
+Test(pages_entries, many)
+{
+    cr_assert_not(sv_pages_many(&pages));
+    many();
+}
+
+// What was unmapped since it was listed: an error, unless the program runs.
+Test(pages, holes)
+{
+    int fd = memfd_create("file", MFD_CLOEXEC);
+    cr_assert(ftruncate(fd, 6 * PAGE) == 0);
+    char *p = mmap(NULL, 6 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    p[0] = p[5 * PAGE] = 1;
+    munmap(p + 2 * PAGE, PAGE);
+    struct seen s = {.base = p, .page = "......"};
+    uintptr_t lo = (uintptr_t)p, hi = lo + 6 * PAGE;
+    cr_assert_eq(sv_pages_runs(&pages, lo, hi, SHARED, run_note, &s), -ENOMEM);
+    cr_assert_eq(sv_pages_runs(&pages, lo, hi, SHARED | SV_PAGES_STALE, run_note, &s), 0);
+    cr_assert_str_eq(s.page, "pddddp");
+}
+
 Test(pages, stolen_descriptor_is_noticed)
 {
     int other = open("/proc/self/maps", O_RDONLY);

@@ -60,9 +60,10 @@ static struct sv_pages pages;
 static struct sv_mapping exclude[256];
 static size_t nexclude;
 
-static void range_check(void *arg, uintptr_t lo, uintptr_t hi)
+static void range_check(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags)
 {
     (void)arg;
+    (void)flags;
     cr_assert(lo < hi);
     bool copy = !sv_maps_find(&maps, lo); // the buffer was mapped after the listing was made
     for (size_t i = 0; i < nplants; i++)
@@ -78,11 +79,30 @@ static void range_check(void *arg, uintptr_t lo, uintptr_t hi)
     __asm__ volatile("" ::"r"(sum));
 }
 
+static bool running;
+static sv_written_fn *written;
+static size_t missed; // bytes
+
+static void range_miss(void *arg, uintptr_t lo, uintptr_t hi)
+{
+    (void)arg;
+    cr_assert(lo < hi);
+    missed += hi - lo;
+}
+
 static int walk(unsigned which)
 {
     for (size_t i = 0; i < nplants; i++)
         plants[i].in_place = plants[i].copied = 0;
-    struct sv_roots_in in = {&maps, &pages, exclude, nexclude, which};
+    missed = 0;
+    struct sv_roots_in in = {.maps = &maps,
+                             .pages = &pages,
+                             .exclude = exclude,
+                             .nexclude = nexclude,
+                             .which = which,
+                             .running = running,
+                             .missed = range_miss,
+                             .written = written};
     errno = 99;
     int err = sv_roots_each(&in, range_check, NULL);
     cr_assert_eq(errno, 99);
@@ -363,6 +383,95 @@ Test(roots, stolen_descriptor)
     cr_assert_eq(walk(ALL), -EBADF);
 }
 
+// ---- while the program runs, and what was written meanwhile -------------------------------------
+
+static void check_copied(void)
+{
+    for (size_t i = 0; i < nplants; i++) {
+        const struct plant *p = &plants[i];
+        cr_assert(p->in_place == 0 && p->copied == (p->expected != NEVER),
+                  "%s: %u in place, %u copied", p->name, p->in_place, p->copied);
+    }
+}
+
+Test(roots, running)
+{
+    listing_make();
+    running = true;
+    cr_assert_eq(walk(ALL & ~SV_ROOTS_STACKS), 0);
+    check_copied();
+    close(pages.mem_fd); // without, what was made unreadable would look like what is gone
+    pages.mem_fd = -1;
+    cr_assert_eq(walk(ALL), -EACCES);
+}
+
+// Unmapped, protected, truncated and replaced behind the listing's back: told as missed, or found.
+Test(roots, running_behind_its_back)
+{
+    char *gone = map(8 * PAGE, RW, ANON, -1), *none = map(PAGE, RW, ANON, -1);
+    char *new = map(PAGE, RW, ANON, -1);
+    char *cut = map(6 * PAGE, RW, MAP_SHARED, memory_file(6 * PAGE));
+    memset(gone, 1, 8 * PAGE);
+    plant("before the hole", gone + PAGE, SV_ROOTS_MMAP, COPIED);
+    plant("behind the hole", gone + 7 * PAGE - 8, SV_ROOTS_MMAP, COPIED);
+    plant("shared, before the hole", cut, SV_ROOTS_SHARED, COPIED);
+    plant("shared, behind the hole", cut + 5 * PAGE, SV_ROOTS_SHARED, COPIED);
+    plant("made unreadable since", none, SV_ROOTS_MMAP, COPIED);
+    listing_make();
+    munmap(gone + 2 * PAGE, 3 * PAGE);
+    munmap(cut + 2 * PAGE, PAGE);
+    mprotect(none, PAGE, PROT_NONE);
+    cr_assert(mmap(new, PAGE, RW, ANON | MAP_FIXED, -1, 0) == new);
+    plant("replaced since", new, SV_ROOTS_MMAP, COPIED);
+    running = true;
+    cr_assert_eq(walk(ALL & ~SV_ROOTS_STACKS), 0);
+    check_copied();
+    cr_assert_eq(missed, PAGE, "%zu",
+                 missed / PAGE); // the shared hole, which nobody could rule out
+}
+
+static uintptr_t written_lo, written_hi;
+
+static int written_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    (void)arg;
+    lo = lo > written_lo ? lo : written_lo;
+    hi = hi < written_hi ? hi : written_hi;
+    if (lo < hi)
+        fn(fn_arg, lo, hi);
+    return 0;
+}
+
+// When everything was written, everything is found, as it is without that question; the file's own
+// pages and what isn't there don't come in by it.
+Test(roots, all_written)
+{
+    listing_make();
+    written = written_tell;
+    written_hi = UINTPTR_MAX;
+    cr_assert_eq(walk(ALL & ~SV_ROOTS_STACKS), 0);
+    check(ALL & ~SV_ROOTS_STACKS, false);
+    written_hi = 0; // what is shared counts as written always
+    cr_assert_eq(walk(ALL & ~SV_ROOTS_SHARED), 0);
+    for (size_t i = 0; i < nplants; i++)
+        cr_assert_eq(plants[i].in_place + plants[i].copied, 0, "%s", plants[i].name);
+}
+
+static int written_fail(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    (void)arg;
+    fn(fn_arg, hi - PAGE, hi);
+    fn(fn_arg, lo, lo + PAGE); // back
+    return 0;
+}
+
+Test(roots, written_out_of_order)
+{
+    listing_make();
+    written = written_fail;
+    cr_assert_eq(walk(ALL), -EBADMSG);
+}
+
 // A process that may open neither: everything that it can read is found all the same, by copies,
 // and guard pages that nobody ever wrote do not count against it.
 Test(roots_poor, neither_pagemap_nor_mem)
@@ -400,9 +509,10 @@ enum { FIELD = 64 };
 static unsigned char offered[FIELD * PAGE], expected_bytes[FIELD * PAGE];
 static char *field;
 
-static void range_mark(void *arg, uintptr_t lo, uintptr_t hi)
+static void range_mark(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags)
 {
     (void)arg;
+    (void)flags;
     for (uintptr_t p = lo; p < hi; p++)
         if (p - (uintptr_t)field < sizeof offered)
             offered[p - (uintptr_t)field]++;
@@ -436,18 +546,135 @@ Test(roots_exact, random_exclusions)
             at += n + (rand() % 4 ? (size_t)rand() % (8 * PAGE) : 0); // some touch
         }
         cr_assert_eq(sv_maps_read(&maps, procfd), 0);
-        struct sv_roots_in in = {&maps, &pages, exclude, nexclude, SV_ROOTS_MMAP};
+        struct sv_roots_in in = {.maps = &maps,
+                                 .pages = &pages,
+                                 .exclude = exclude,
+                                 .nexclude = nexclude,
+                                 .which = SV_ROOTS_MMAP};
         cr_assert_eq(sv_roots_each(&in, range_mark, NULL), 0);
         cr_assert(memcmp(offered, expected_bytes, sizeof offered) == 0, "round %d", round);
         munmap(field, FIELD * PAGE);
     }
 }
 
-static size_t straddling;
+static bool field_written[FIELD];
+static unsigned questions;
 
-static void range_straddle(void *arg, uintptr_t lo, uintptr_t hi)
+static int field_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
+    questions++;
+    cr_assert(lo % PAGE == 0 && hi % PAGE == 0);
+    for (size_t i = 0; i < FIELD; i++) {
+        uintptr_t at = (uintptr_t)field + i * PAGE, end = at + PAGE;
+        at = at > lo ? at : lo;
+        end = end < hi ? end : hi;
+        if (field_written[i] && at < end)
+            fn(fn_arg, at, end);
+    }
+    return 0;
+}
+
+// How far each byte of the field is from one that was written, without crossing what is excluded
+// or a mapping's end; those nearer than a word are to be offered with it.
+static void expected_near(const bool *cut, const bool *edge, int step)
+{
+    size_t since = PAGE;
+    for (size_t n = 0; n < FIELD * PAGE; n++) {
+        size_t i = step > 0 ? n : FIELD * PAGE - 1 - n;
+        bool border = edge[step > 0 ? i / PAGE : (i + 1) / PAGE];
+        if (cut[i] || (border && (step > 0 ? i % PAGE == 0 : i % PAGE == PAGE - 1)))
+            since = PAGE;
+        since = !cut[i] && field_written[i / PAGE] ? 0 : since + 1;
+        if (!cut[i] && since < sizeof(uintptr_t))
+            expected_bytes[i] = 1;
+    }
+}
+
+Test(roots_exact, random_written)
+{
+    static bool cut[FIELD * PAGE], touched[FIELD], edge[FIELD + 1];
+    int procfd = sv_proc_open();
+    cr_assert_eq(sv_pages_open(&pages, procfd), 0);
+    srand(4);
+    for (int round = 0; round < 100; round++) {
+        field = map(FIELD * PAGE, RW, ANON, -1);
+        memset(offered, 0, sizeof offered);
+        memset(expected_bytes, 0, sizeof expected_bytes);
+        memset(cut, 0, sizeof cut);
+        for (int i = 0; i < FIELD; i++) {
+            touched[i] = rand() % 3;
+            if (touched[i])
+                field[i * PAGE] = 1;
+            field_written[i] = rand() % 3 == 0;
+            if (rand() % 8 == 0)
+                mprotect(field + i * PAGE, PAGE, PROT_READ);
+        }
+        nexclude = 0;
+        for (size_t at = (size_t)rand() % (8 * PAGE); at < FIELD * PAGE;) {
+            size_t n = 1 + (size_t)rand() % (rand() % 2 ? 64 : 3 * PAGE);
+            n = n < FIELD * PAGE - at ? n : FIELD * PAGE - at;
+            exclude[nexclude++] =
+                (struct sv_mapping){(uintptr_t)field + at, (uintptr_t)field + at + n, 0};
+            memset(cut + at, 1, n);
+            at += n + (size_t)rand() % (8 * PAGE);
+        }
+        cr_assert_eq(sv_maps_read(&maps, procfd), 0);
+        for (int i = 0; i <= FIELD; i++) {
+            const struct sv_mapping *m = sv_maps_find(&maps, (uintptr_t)field + (size_t)i * PAGE);
+            edge[i] = !m || m->lo == (uintptr_t)field + (size_t)i * PAGE;
+        }
+        expected_near(cut, edge, 1);
+        expected_near(cut, edge, -1);
+        for (size_t i = 0; i < FIELD * PAGE; i++)
+            expected_bytes[i] &= touched[i / PAGE];
+        struct sv_roots_in in = {.maps = &maps,
+                                 .pages = &pages,
+                                 .exclude = exclude,
+                                 .nexclude = nexclude,
+                                 .which = SV_ROOTS_MMAP,
+                                 .written = field_tell};
+        questions = 0;
+        cr_assert_eq(sv_roots_each(&in, range_mark, NULL), 0);
+        cr_assert(memcmp(offered, expected_bytes, sizeof offered) == 0, "round %d", round);
+        cr_assert_leq(questions, maps.n + 8); // mappings, not windows
+        munmap(field, FIELD * PAGE);
+    }
+}
+
+// Asked about together, a file's own pages still don't count, nor do those of a neighbour.
+Test(roots_exact, file_behind_anonymous)
+{
+    int procfd = sv_proc_open();
+    cr_assert_eq(sv_pages_open(&pages, procfd), 0);
+    int fd = memory_file(4 * PAGE);
+    field = map(FIELD * PAGE, RW, ANON, -1);
+    memset(field, 1, 8 * PAGE);
+    cr_assert(mmap(field + 2 * PAGE, 4 * PAGE, RW, MAP_PRIVATE | MAP_FIXED, fd, 0) != MAP_FAILED);
+    field[3 * PAGE] = 1;
+    (void)*(volatile char *)(field + 4 * PAGE);
+    memset(expected_bytes, 0, sizeof expected_bytes);
+    memset(expected_bytes, 1, 8 * PAGE);
+    memset(expected_bytes + 2 * PAGE, 0, 4 * PAGE);
+    memset(expected_bytes + 3 * PAGE, 1, PAGE);
+    cr_assert_eq(sv_maps_read(&maps, procfd), 0);
+    struct sv_mapping around[] = {{0, (uintptr_t)field, 0},
+                                  {(uintptr_t)field + FIELD * PAGE, UINTPTR_MAX, 0}};
+    struct sv_roots_in in = {.maps = &maps,
+                             .pages = &pages,
+                             .exclude = around,
+                             .nexclude = 2,
+                             .which = SV_ROOTS_MMAP | SV_ROOTS_DATA};
+    cr_assert_eq(sv_roots_each(&in, range_mark, NULL), 0);
+    cr_assert(memcmp(offered, expected_bytes, sizeof offered) == 0);
+}
+
+static size_t straddling;
+
+static void range_straddle(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags)
+{
+    (void)arg;
+    (void)flags;
     if (hi - lo > ((size_t)128 << 10))
         return;
     static uintptr_t out[(128 << 10) + 16];
@@ -467,7 +694,8 @@ Test(roots_exact, copies_overlap)
     cr_assert_eq(sv_maps_read(&maps, procfd), 0);
     struct sv_mapping around[] = {{0, (uintptr_t)p + 3, 0},
                                   {(uintptr_t)p + 64 * PAGE, UINTPTR_MAX, 0}};
-    struct sv_roots_in in = {&maps, &pages, around, 2, SV_ROOTS_MMAP};
+    struct sv_roots_in in = {
+        .maps = &maps, .pages = &pages, .exclude = around, .nexclude = 2, .which = SV_ROOTS_MMAP};
     cr_assert_eq(sv_roots_each(&in, range_straddle, NULL), 0);
     cr_assert_eq(straddling, 1);
 }
@@ -476,10 +704,11 @@ Test(roots_exact, copies_overlap)
 static size_t own_bytes;
 static uintptr_t held_once;
 
-static void range_own(void *arg, uintptr_t lo, uintptr_t hi)
+static void range_own(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags)
 {
     struct sv_mapping own = sv_maps_own(&maps);
     (void)arg;
+    (void)flags;
     if (lo < own.hi && own.lo < hi)
         own_bytes += hi - lo;
     for (uintptr_t p = (lo + 7) & ~(uintptr_t)7; p + 8 <= hi; p += 8) {
@@ -495,7 +724,8 @@ Test(roots_exact, own_memory_is_no_root)
     volatile uintptr_t key = KEY;
     cr_assert_eq(sv_kernel_hold(SV_KERNEL_EPOLL, key ^ 0x78, 5, key ^ 0x77), 0);
     cr_assert_eq(sv_maps_read(&maps, procfd), 0);
-    struct sv_roots_in in = {&maps, &pages, NULL, 0, SV_ROOTS_MMAP | SV_ROOTS_KERNEL};
+    struct sv_roots_in in = {
+        .maps = &maps, .pages = &pages, .which = SV_ROOTS_MMAP | SV_ROOTS_KERNEL};
     cr_assert_eq(sv_roots_each(&in, range_own, NULL), 0);
     cr_assert_eq(own_bytes, 0);
     cr_assert_eq(held_once, 1, "%zu", held_once);

@@ -5,7 +5,9 @@
 
 #include <criterion/criterion.h>
 
+#include "central.h"
 #include "heap.h"
+#include "lock.h"
 #include "pagealloc.h"
 #include "pagemap.h"
 #include "span.h"
@@ -25,6 +27,26 @@ static inline void spans_setup(void)
 {
     cr_assert(sv_heap_init());
     atomic_store(&sv_heap.trigger, UINT64_MAX);
+}
+
+// What the driver of a cycle does when it begins and ends.
+static inline void spans_phase(enum sv_phase phase)
+{
+    sv_heap_lock_all();
+    atomic_store(&sv_heap.phase, phase);
+    if (phase == SV_PHASE_MARK)
+        atomic_store(&sv_heap.marked, 0);
+    sv_heap_unlock_all();
+}
+
+static inline void spans_flip(void)
+{
+    sv_heap_lock_all();
+    atomic_fetch_add(&sv_heap.sweepgen, 1);
+    sv_central_flip();
+    atomic_store(&sv_heap.live, sv_heap.marked);
+    atomic_store(&sv_heap.phase, SV_PHASE_OFF);
+    sv_heap_unlock_all();
 }
 
 static inline bool spans_swept(const struct sv_span *span)
@@ -103,11 +125,13 @@ static inline uint64_t spans_check(void)
         bytes += used * class->size;
         pages += n * class->pages;
     }
-    uint64_t large = 0;
+    uint64_t large = 0, deferred = 0;
+    for (uint32_t page = sv_heap.large_deferred; page; page = sv_span_at(page)->next)
+        deferred += sv_span_at(page)->npages;
     for (uint32_t page = sv_heap.large_first; page; page = sv_span_at(page)->next)
         large += sv_span_at(page)->npages;
     cr_assert(sv_heap.large_live == large << SV_PAGE_SHIFT);
-    cr_assert(sv_heap.pages_inuse == pages + large, "%lu pages", sv_heap.pages_inuse);
+    cr_assert(sv_heap.pages_inuse == pages + large + deferred, "%lu pages", sv_heap.pages_inuse);
     sv_pagealloc_check(&sv_heap.pages);
     return bytes + (large << SV_PAGE_SHIFT);
 }

@@ -39,7 +39,11 @@ static void object_mark(struct object *o)
     struct sv_mark_place at;
     cr_assert(sv_mark_find((uintptr_t)o->p + spans_random((unsigned)o->size), &at));
     cr_assert(at.start == (uintptr_t)o->p);
-    atomic_fetch_or(&at.bits->mark, at.bit);
+    if (!sv_heap_marking())
+        spans_phase(SV_PHASE_MARK);
+    size_t size = sv_span_slot_size(at.span);
+    if (!(atomic_fetch_or(&at.bits->mark, at.bit) & at.bit))
+        atomic_fetch_add(&sv_heap.marked, size);
     o->marked = true;
 }
 
@@ -82,11 +86,10 @@ static void flip(const struct object *o, unsigned n)
     uint64_t marked = 0;
     for (unsigned i = 0; i < n; i++)
         marked += o[i].p && o[i].marked ? o[i].size : 0;
-    sv_heap_lock_all();
-    atomic_fetch_add(&sv_heap.sweepgen, 1);
-    sv_central_flip();
-    atomic_store(&sv_heap.live, marked);
-    sv_heap_unlock_all();
+    if (!sv_heap_marking())
+        spans_phase(SV_PHASE_MARK); // nothing was marked
+    cr_assert(sv_heap.marked == marked, "%lu marked, not %lu", sv_heap.marked, marked);
+    spans_flip();
 }
 
 // Frees some that wait to be swept, unmarked ones too: the program hid their pointers.
@@ -121,7 +124,7 @@ static void second_sweep_takes_nothing(void)
     uint64_t reclaimed = sv_heap.reclaimed;
     cr_assert(sv_sweep_finish() == 0 && sv_sweep_large() == 0);
     for (unsigned code = 0; code < SV_NCODE; code++)
-        cr_assert(sv_central_sweep(code, UINT32_MAX) == 0);
+        cr_assert(sv_central_sweep(code, &(unsigned){UINT32_MAX}) == 0);
     cr_assert(sv_heap.reclaimed == reclaimed);
 }
 
@@ -282,7 +285,7 @@ Test(sweep, in_small_portions)
     objects_stir(o, N, 50);
     flip(o, N);
     while (sv_heap.central[CODE].unswept.first) {
-        sv_central_sweep(CODE, 1);
+        sv_central_sweep(CODE, &(unsigned){1});
         steps++;
         spans_check();
     }
@@ -339,9 +342,9 @@ Test(sweep, clobber_fills_the_dead)
     for (unsigned i = 0; i < 64; i++) {
         o[i] = object_take(8, 0);
         memset(o[i].p, 1, o[i].size);
-        if (i % 2)
-            object_mark(&o[i]);
     }
+    for (unsigned i = 1; i < 64; i += 2)
+        object_mark(&o[i]);
     flip(o, 64);
     sv_sweep_finish();
     for (unsigned i = 0; i < 64; i++) {
@@ -363,6 +366,7 @@ Test(sweep, abandoned_marks_are_cleared)
     sv_heap_lock_all();
     sv_mark_clear();
     sv_heap_unlock_all();
+    spans_phase(SV_PHASE_OFF);
     for (unsigned i = 0; i < N; i++)
         o[i].marked = false;
     spans_check();
@@ -370,4 +374,133 @@ Test(sweep, abandoned_marks_are_cleared)
     sv_sweep_finish();
     survivors_check(o, N);
     cr_assert(sv_heap.live == 0);
+}
+
+// ---- by and by ----------------------------------------------------------------------------------
+
+Test(sweep, debt_is_in_proportion)
+{
+    cr_assert(sv_sweep_due(1000, 0, 1 << 20) == 0);
+    cr_assert(sv_sweep_due(1000, 1 << 19, 1 << 20) == 500);
+    cr_assert(sv_sweep_due(1000, 1 << 20, 1 << 20) == 1000);
+    cr_assert(sv_sweep_due(1000, UINT64_MAX, 1 << 20) == 1000);
+    cr_assert(sv_sweep_due(0, 5, 10) == 0);
+    for (unsigned k = 0; k < 100000; k++) {
+        uint64_t pages = spans_random(1 << 27), distance = 8192 + spans_seed % ((uint64_t)1 << 46);
+        uint64_t allocated = spans_random(1000000) * (distance / 1000000);
+        uint64_t due = sv_sweep_due(pages, allocated, distance);
+        double want = (double)pages * (double)allocated / (double)distance;
+        cr_assert((double)due <= want + 1 && (double)due >= want - 2 - want / 1e6,
+                  "%lu of %lu pages for %lu of %lu bytes", due, pages, allocated, distance);
+    }
+}
+
+// The debt is paid a mebibyte before the trigger, and soon where that lies behind.
+Test(sweep, distance_ends_before_the_trigger)
+{
+    enum { MIB = 1 << 20 };
+    cr_assert(sv_sweep_distance(100 * MIB, 200 * MIB) == 99 * MIB);
+    cr_assert(sv_sweep_distance(100 * MIB, 101 * MIB) == 8192);
+    cr_assert(sv_sweep_distance(100 * MIB, 100 * MIB) == 8192);
+    cr_assert(sv_sweep_distance(200 * MIB, 100 * MIB) == 8192);
+    cr_assert(sv_sweep_distance(100, UINT64_MAX) == UINT64_MAX - 100 - MIB);
+}
+
+static unsigned spans_unswept(void)
+{
+    unsigned n = 0;
+    for (unsigned code = 0; code < SV_NCODE; code++)
+        for (uint32_t page = sv_heap.central[code].unswept.first; page;
+             page = sv_span_at(page)->next)
+            n++;
+    return n;
+}
+
+// A heap of n slots of many codes, every third page's worth kept, flipped and not swept.
+static unsigned garbage_flipped(struct object *o, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++)
+        o[i] = object_take(10 + i % 20, 0);
+    for (unsigned i = 0; i < n; i++)
+        if (i / 1000 % 3 == 0)
+            object_mark(&o[i]);
+    flip(o, n);
+    return spans_unswept();
+}
+
+// Objects of a code that has nothing to sweep pay for the others in step with what is allocated,
+// and when the distance is gone nothing is left.
+Test(sweep, allocation_pays_for_the_sweep)
+{
+    enum { N = 20000, STEPS = 100 };
+    static struct object o[N];
+    unsigned all = garbage_flipped(o, N), left = all;
+    sv_sweep_begin(sv_heap.live + 5 * STEPS * 1024 + (1 << 20));
+    cr_assert(sv_sweep_active() && all > 100);
+    for (unsigned i = 1; i <= STEPS; i++) {
+        for (unsigned k = 0; k < 5; k++)
+            sv_central_take(sv_code(sv_sizeclass(1023), true));
+        unsigned now = spans_unswept();
+        cr_assert(now <= left && now <= all - all * (i - 1) / STEPS + 4, "step %u: %u", i, now);
+        cr_assert(i > 2 || now > all / 2, "step %u: %u of %u", i, now, all);
+        left = now;
+    }
+    sv_central_take(1);
+    cr_assert(spans_unswept() == 0 && !sv_sweep_step(1) && !sv_sweep_active());
+    spans_unmarked();
+}
+
+// Steps look at so many spans each, whatever their codes, and say when nothing is left.
+Test(sweep, steps_keep_their_budget)
+{
+    enum { N = 5000 };
+    static struct object o[N];
+    for (unsigned budget = 1; budget < 200; budget = budget * 2 + 1) {
+        unsigned all = garbage_flipped(o, N), left = all;
+        sv_sweep_begin(UINT64_MAX);
+        while (sv_sweep_step(budget)) {
+            unsigned now = spans_unswept();
+            cr_assert(left - now == (left < budget ? left : budget), "%u, %u", left, now);
+            left = now;
+        }
+        cr_assert(spans_unswept() == 0 && !sv_sweep_active());
+        survivors_check(o, N);
+        for (unsigned i = 0; i < N; i++)
+            cr_assert(!o[i].marked || object_free(&o[i]));
+        cr_assert(sv_heap.live == 0);
+    }
+}
+
+// Whoever needs pages sweeps for them first: the heap doesn't grow over garbage.
+Test(sweep, pages_come_from_garbage_first)
+{
+    enum { N = 64 };
+    static struct object o[30 * N];
+    for (unsigned i = 0; i < 30 * N; i++)
+        o[i] = object_take(SV_CLASS_LARGE - 1, 0); // few slots a span
+    flip(o, 30 * N);
+    uint64_t inuse = sv_heap.pages_inuse;
+    sv_sweep_begin(UINT64_MAX);
+    for (unsigned i = 0; i < N; i++) {
+        cr_assert(sv_large_alloc(40000, 1, false, false));
+        cr_assert(sv_heap.pages_inuse <= inuse, "%lu pages, then %lu", inuse, sv_heap.pages_inuse);
+    }
+    cr_assert(sv_sweep_active());
+}
+
+// Also for a span of a code that has nothing to sweep.
+Test(sweep, spans_come_from_garbage_first)
+{
+    enum { N = 500, CODE = 30 };
+    static struct object o[N];
+    for (unsigned i = 0; i < N; i++)
+        o[i] = object_take(SV_CLASS_LARGE - 1, 0);
+    flip(o, N);
+    uint64_t inuse = sv_heap.pages_inuse;
+    sv_sweep_begin(UINT64_MAX);
+    for (unsigned k = 0; k < 5u * sv_classes[CODE].nslots; k++) {
+        sv_central_take(CODE);
+        cr_assert(sv_heap.pages_inuse <= inuse);
+    }
+    cr_assert(sv_sweep_active());
 }

@@ -133,6 +133,57 @@ Test(text, put_goes_on_where_it_was)
     cr_assert(t.p == out + sizeof out && memcmp(out, "12-abcxxxxxxxxxx", 16) == 0);
 }
 
+// Decimals with all their digits; against whole numbers cut by hand.
+Test(text, fixed)
+{
+    static const struct {
+        uint64_t v;
+        unsigned decimals;
+        const char *want;
+    } cases[] = {{0, 0, "0"},
+                 {0, 3, "0.000"},
+                 {1234, 0, "1234"},
+                 {1234, 3, "1.234"},
+                 {5, 3, "0.005"},
+                 {10, 1, "1.0"},
+                 {1000000, 9, "0.001000000"},
+                 {UINT64_MAX, 9, "18446744073.709551615"},
+                 {UINT64_MAX, 19, "1.8446744073709551615"}};
+    for (unsigned i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char out[40] = {0};
+        struct sv_text t = sv_text_start(out, sizeof out - 1);
+        sv_text_fixed(&t, cases[i].v, cases[i].decimals);
+        cr_assert_str_eq(out, cases[i].want);
+    }
+    for (int i = 0; i < 3000; i++) {
+        char out[40] = {0}, digits[40], want[40];
+        uint64_t v = random_number();
+        unsigned decimals = 1 + (unsigned)(random_next() % 18);
+        struct sv_text t = sv_text_start(out, sizeof out - 1);
+        sv_text_fixed(&t, v, decimals);
+        int n = snprintf(digits, sizeof digits, "%0*" PRIu64, (int)decimals + 1, v);
+        snprintf(want, sizeof want, "%.*s.%s", n - (int)decimals, digits, digits + n - decimals);
+        cr_assert_str_eq(out, want);
+    }
+}
+
+Test(text, paths_name_the_process)
+{
+    static const char *const patterns[] = {"", "%p", "a%pb%p", "%", "%%p", "/x/%d%s", "%p%"};
+    for (unsigned i = 0; i < sizeof patterns / sizeof *patterns; i++) {
+        char out[128] = {0}, want[128] = {0};
+        for (const char *c = patterns[i]; *c; c++) {
+            if (strncmp(c, "%p", 2) == 0)
+                sprintf(want + strlen(want), "%d", (int)getpid()), c++;
+            else
+                want[strlen(want)] = *c;
+        }
+        struct sv_text t = sv_text_start(out, sizeof out - 1);
+        sv_text_path(&t, patterns[i]);
+        cr_assert_str_eq(out, want);
+    }
+}
+
 // ---- lines --------------------------------------------------------------------------------------
 
 static size_t drain(int fd, char *out, size_t room)

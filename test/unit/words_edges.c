@@ -4,6 +4,7 @@
 #include "scanners.h"
 
 #include <criterion/criterion.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -179,4 +180,105 @@ Test(words_edges, loose_ignores_tags)
             cr_assert(n == hit && (!hit || out[0] == at), "%u bits, word %lx", tagbits, word);
         }
     }
+}
+
+// ---- words at every fourth byte -----------------------------------------------------------------
+
+static const struct {
+    const char *name;
+    sv_halves_fn *fn;
+    bool (*have)(void);
+} halves[] = {{"scalar", sv_halves_filter_scalar, NULL},
+              {"avx2", sv_halves_filter_avx2, sv_words_have_avx2},
+              {"avx512", sv_halves_filter_avx512, sv_words_have_avx512}};
+
+#define EACH_HALVES(k)                                                                             \
+    for (unsigned k = 0; k < sizeof halves / sizeof *halves; k++)                                  \
+        if (!halves[k].have || halves[k].have())
+
+static int word_compare(const void *a, const void *b)
+{
+    uintptr_t x = *(const uintptr_t *)a, y = *(const uintptr_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+// The same words as a plain loop finds, in any order, with the least room for output.
+static void halves_check(unsigned k, const char *lo, const char *hi, uintptr_t base, size_t size,
+                         char *fence)
+{
+    static uintptr_t want[PAGE];
+    size_t room = (size_t)(hi - lo) / 4 + SV_HALVES_SLACK, hits = 0;
+    uintptr_t *out = (uintptr_t *)(fence + PAGE) - room;
+    for (const char *p = lo; p + 8 <= hi; p += 4)
+        if (word_at(p) - base < size)
+            want[hits++] = word_at(p);
+    if (out > (uintptr_t *)fence)
+        out[-1] = 0x5a5a;
+    size_t got = halves[k].fn((uintptr_t)lo, (uintptr_t)hi, base, size, out);
+    cr_assert(got == hits, "%s: %zd bytes at %p in %lx+%zx: %zu, not %zu", halves[k].name, hi - lo,
+              (const void *)lo, base, size, got, hits);
+    cr_assert(out == (uintptr_t *)fence || out[-1] == 0x5a5a);
+    qsort(want, hits, sizeof *want, word_compare);
+    qsort(out, got, sizeof *out, word_compare);
+    for (size_t i = 0; i < hits; i++)
+        cr_assert(out[i] == want[i], "%s: hit %zu of %zu", halves[k].name, i, hits);
+}
+
+// Every length up to several lines at every place in a line and at the fences, with few hits,
+// and with so many that words at every fourth byte overlap as hits.
+Test(words_edges, halves_anywhere)
+{
+    static const uintptr_t base = (uintptr_t)0x12 << 40;
+    char *in = fenced_map(), *out = fenced_map();
+    for (int round = 0; round < 6; round++) {
+        size_t size = round < 3 ? (size_t)1 << 40 : round == 5 ? SIZE_MAX : (size_t)3 << 60;
+        for (size_t i = 0; i < PAGE; i++)
+            in[i] = (char)random_next();
+        for (size_t i = 0; round < 3 && i < 40u << (2 * round); i++) {
+            uintptr_t w = base + random_next() % size;
+            memcpy(in + random_next() % (PAGE / 4 - 1) * 4, &w, sizeof w);
+        }
+        EACH_HALVES(k)
+        {
+            for (size_t bytes = 0; bytes <= 340; bytes += 4) {
+                for (size_t at = 0; at < 68; at += 4) {
+                    size_t middle = random_next() % 900 * 4 + at;
+                    halves_check(k, in + at, in + at + bytes, base, size, out);
+                    halves_check(k, in + PAGE - at - bytes, in + PAGE - at, base, size, out);
+                    if (middle + bytes <= PAGE)
+                        halves_check(k, in + middle, in + middle + bytes, base, size, out);
+                }
+            }
+            halves_check(k, in, in + PAGE / 4, base, size, out);
+        }
+    }
+}
+
+// One hit alone at each place: in both phases, across lines, at the range's ends and just outside.
+Test(words_edges, halves_each_place)
+{
+    static const uintptr_t base = (uintptr_t)0x12 << 40;
+    char *in = fenced_map(), *out = fenced_map();
+    EACH_HALVES(k)
+    {
+        for (size_t bytes = 0; bytes <= 264; bytes += 4) {
+            for (size_t at = 64; at < 128; at += 4) {
+                for (size_t hit = at - 8; hit <= at + bytes; hit += 4) {
+                    uintptr_t word = base + hit;
+                    memset(in, 0, 512);
+                    memcpy(in + hit, &word, sizeof word);
+                    halves_check(k, in + at, in + at + bytes, base, WORDS_MAX * 8, out);
+                }
+            }
+        }
+    }
+}
+
+Test(words_edges, halves_best_is_one_of_them)
+{
+    sv_halves_fn *best = sv_halves_best();
+    cr_assert(best == sv_halves_best());
+    cr_assert(!sv_words_have_avx512() || best == sv_halves_filter_avx512);
+    cr_assert(sv_words_have_avx512() || !sv_words_have_avx2() || best == sv_halves_filter_avx2);
+    cr_assert(sv_words_have_avx2() || best == sv_halves_filter_scalar);
 }

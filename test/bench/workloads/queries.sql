@@ -5,9 +5,11 @@ CREATE TABLE visit(person INTEGER, city INTEGER, day INTEGER, note TEXT);
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 500)
   INSERT INTO city SELECT i, printf('city-%04d', i * 7919 % 1000) FROM n;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000)
-  INSERT INTO person SELECT i, printf('person-%d-%s', i * 7919 % 100003, hex(i)), i % 500 + 1, i * 31 % 997 FROM n;
+  INSERT INTO person SELECT i, printf('person-%d-%s', i * 7919 % 100003, hex(i)), i % 500 + 1,
+    i * 31 % 997 FROM n;
 WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400000)
-  INSERT INTO visit SELECT i * 7919 % 120000 + 1, i % 500 + 1, i % 365, printf('note %d %s', i, hex(i * 17)) FROM n;
+  INSERT INTO visit SELECT i * 7919 % 120000 + 1, i % 500 + 1, i % 365,
+    printf('note %d %s', i, hex(i * 17)) FROM n;
 CREATE INDEX person_city ON person(city);
 CREATE INDEX visit_person ON visit(person, day);
 SELECT c.name, count(*), round(avg(p.score), 3) FROM person p JOIN city c ON c.id = p.city
@@ -19,5 +21,6 @@ UPDATE person SET name = replace(name, 'person', 'p') || '-' || city WHERE id % 
 DELETE FROM visit WHERE day % 5 = 0;
 SELECT json_group_array(json_object('n', name, 's', score)) ->> '$[17].n' FROM person;
 SELECT count(DISTINCT note), sum(length(note)) FROM visit;
-SELECT name FROM (SELECT name, row_number() OVER (PARTITION BY city ORDER BY score DESC, id) r FROM person)
+SELECT name FROM
+  (SELECT name, row_number() OVER (PARTITION BY city ORDER BY score DESC, id) r FROM person)
   WHERE r = 1 ORDER BY name LIMIT 10;

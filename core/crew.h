@@ -1,0 +1,29 @@
+// A second thread for the work inside a stop: while the program stands still its processors are
+// free.
+#ifndef SV_CREW_H
+#define SV_CREW_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// What the second thread does beside the caller of sv_crew_run.
+typedef void sv_crew_job(void *arg);
+
+// The driver, world stopped. `call`: the second thread gets up and waits, awake. `run` gives it a
+// job, or does the job itself when it isn't there; `join` waits until it is done; `dismiss` lets it
+// lie down again.
+void sv_crew_call(void);
+void sv_crew_run(sv_crew_job *job, void *arg);
+void sv_crew_join(void);
+void sv_crew_dismiss(void);
+
+// Is what `run` gave still being done?
+bool sv_crew_busy(void);
+
+// The second thread: serves until it is dismissed; false: nobody had called.
+bool sv_crew_serve(void);
+
+// In a forked child, which has no second thread.
+void sv_crew_fork_child(void);
+
+#endif

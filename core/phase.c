@@ -1,0 +1,711 @@
+// One collection, in phases. With a barrier that watches writes the program runs but for two short
+// stops (Boehm, Demers and Shenker's mostly parallel collection):
+//
+//   prepare      the barrier is armed over the heap and over every root; the program runs
+//   first stop   the phase becomes MARK, stacks and registers are looked at, what lies in thread
+//                caches is blackened; nothing of the heap is scanned
+//   mark         roots as copies, then the heap; others help (assist.c); then pre-cleaning: what
+//                was written meanwhile is fetched, watched again and scanned again, while that gets
+//                less
+//   termination  stopped: what was written since, the stacks of threads that ran, registers, the
+//                rest of the queue, caches; the flip. If that is more than a stop may last, the
+//                world runs again for a moment and termination is tried anew; each try leaves less.
+//
+// Without such a barrier, or without a worker, all of it happens in one stop.
+//
+// Correct because of one sentence: when the final rescan runs, any pointer from a marked object to
+// an unmarked one was stored after the barrier was armed, so it lies on a written page or in a
+// root. So: arm before the first mark; a page that isn't watched counts as written; and a page is
+// scanned again only after the fetch that re-armed it has returned. That new objects are marked as
+// they leave their span, and that caches are blackened in the first stop, only makes less work.
+//
+// Whatever goes wrong before the flip ends in one way: marks are undone, the world runs on, nothing
+// is reclaimed. Never done here: allocating from the program's heap; scanning the program's own
+// mappings in place while it runs.
+#include "phase.h"
+
+#include <string.h>
+
+#include "assist.h"
+#include "cache.h"
+#include "central.h"
+#include "chaos.h"
+#include "checkmark.h"
+#include "crew.h"
+#include "lock.h"
+#include "mark.h"
+#include "metadata.h"
+#include "options.h"
+#include "os.h"
+#include "pagealloc.h"
+#include "pagemap.h"
+#include "rootset.h"
+#include "share.h"
+#include "text.h"
+#include "work.h"
+#include "worker.h"
+#include "world.h"
+
+#define HW_PAGE 4096u
+#define RANGE_MAX (8 * HW_PAGE)         // bytes of written memory scanned between two looks
+#define RANGES_MIN 16384u               // written ranges kept for later, at least
+#define WINDOWS_MAX 128u                // parts of the heap that are asked about one by one
+#define WINDOW_GAP 256u                 // pages that are free between two of them, at least
+#define LOOK_RANGES 8u                  // ranges between two looks at the clock inside a stop
+#define LOOK_BYTES ((uint64_t)32 << 10) // bytes likewise
+#define SLICE ((uint64_t)128 << 10)     // bytes likewise, while the program runs
+#define ROUNDS_MAX 4u                   // of pre-cleaning
+#define ROUND_ENOUGH 128u               // hardware pages: as few as a stop can scan
+#define REST_NS 250000u // for each part of the rest in a try to finish; doubled after
+#define TRIES_SHORT 32u // so many tries, and again
+#define TRIES_MAX 96u   // then a try takes as long as it takes
+#define SCAN_NS 700000u // for scanning in a stop that does nothing else
+#define RUN_NS 200000u  // how long the program runs between such stops
+
+struct range {
+    uintptr_t lo, hi;
+};
+
+// Written pages on their way to be scanned again. Each of the two markers fetches into a list of
+// its own; both scan both, taking ranges off from the front.
+struct dirty {
+    struct range *ranges;             // const while there is one
+    uint32_t cap;                     // const in a cycle: ranges that fit
+    uint32_t n;                       // who fetches: ranges there
+    _Atomic uint32_t next;            // who scans: the first that nobody has taken
+    uint64_t pages;                   // who fetches: hardware pages fetched last
+    struct range window[WINDOWS_MAX]; // driver: the parts of the heap to fetch
+    uint32_t nwindows;                // driver
+    int failed;                       // who fetches: -errno
+};
+
+static struct {
+    struct sv_marker marker[2];   // the driver's; the crew's inside a stop, else the driver's too
+    struct dirty dirty[2];        // likewise
+    uint64_t deadline;            // driver: ns, for scanning inside a stop; 0: none
+    uint64_t pages;               // driver: hardware pages fetched in this round
+    uint64_t pages_total;         // driver: in this cycle
+    uint64_t assists_told;        // driver: ns of assists that the limiter knows of
+    const struct sv_phase_in *in; // driver
+    struct sv_stats_cycle *stats; // driver
+    bool armed;                   // driver: the barrier is open
+    bool listed;                  // driver: the root set is open
+    bool done;                    // driver: the last stop did all that it was for
+} phase;
+
+static void locks_take(void)
+{
+    sv_lock_acquire(phase.in->stopping);
+    sv_world_lock();
+    sv_heap_lock_all();
+    sv_metadata_lock();
+}
+
+static void locks_drop(void)
+{
+    sv_metadata_unlock();
+    sv_heap_unlock_all();
+    sv_world_unlock();
+    sv_lock_release(phase.in->stopping);
+}
+
+static void phase_set(enum sv_phase to)
+{
+    atomic_store_explicit(&sv_heap.phase, to, memory_order_relaxed);
+}
+
+// ---- who looks at roots -------------------------------------------------------------------------
+
+static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool code)
+{
+    sv_mark_range(arg, lo, hi, code);
+}
+
+static void visit_check(void *arg, uintptr_t lo, uintptr_t hi, bool code)
+{
+    sv_checkmark_range(arg, lo, hi, code);
+}
+
+static struct sv_rootset_visitor visitor_make(void)
+{
+    return (struct sv_rootset_visitor){visit_mark, &phase.marker[0], 0, 0};
+}
+
+// ---- written pages ------------------------------------------------------------------------------
+
+static struct sv_marker *dirty_marker(const struct dirty *d)
+{
+    return &phase.marker[d - phase.dirty];
+}
+
+static void dirty_add(void *arg, uintptr_t lo, uintptr_t hi)
+{
+    struct dirty *d = arg;
+    d->pages += (hi - lo) / HW_PAGE;
+    for (uintptr_t end; lo < hi; lo = end) {
+        end = hi - lo > RANGE_MAX ? lo + RANGE_MAX : hi;
+        if (d->n < d->cap)
+            d->ranges[d->n++] = (struct range){lo, end};
+        else
+            sv_mark_page(dirty_marker(d), lo, end);
+    }
+}
+
+// Fetches what was written in a part of the heap.
+static void dirty_fetch(void *arg)
+{
+    struct dirty *d = arg;
+    uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
+    d->pages = 0;
+    if (next) { // what was taken is done
+        d->n = next < d->n ? d->n - next : 0;
+        memmove(d->ranges, d->ranges + next, d->n * sizeof *d->ranges);
+        atomic_store_explicit(&d->next, 0, memory_order_relaxed);
+    }
+    d->failed = 0;
+    for (uint32_t i = 0; i < d->nwindows && d->failed == 0; i++)
+        d->failed =
+            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, true, dirty_add, d);
+}
+
+static struct range *dirty_take(struct dirty *d)
+{
+    if (atomic_load_explicit(&d->next, memory_order_relaxed) >= d->n)
+        return NULL;
+    uint32_t at = atomic_fetch_add_explicit(&d->next, 1, memory_order_relaxed);
+    return at < d->n ? &d->ranges[at] : NULL;
+}
+
+// Scans written pages again, its own list first, until none is left or the time is over.
+static void dirty_scan(const struct dirty *own, uint64_t deadline)
+{
+    struct sv_marker *m = dirty_marker(own);
+    struct dirty *other = &phase.dirty[own == phase.dirty];
+    struct range *r;
+    for (unsigned i = 1;
+         (r = dirty_take(&phase.dirty[own - phase.dirty])) || (r = dirty_take(other)); i++) {
+        sv_mark_page(m, r->lo, r->hi);
+        if (deadline && i % LOOK_RANGES == 0 && sv_os_now() >= deadline)
+            break;
+    }
+}
+
+static uint32_t dirty_left(void)
+{
+    uint32_t left = 0;
+    for (unsigned i = 0; i < 2; i++) {
+        const struct dirty *d = &phase.dirty[i];
+        uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
+        left += next < d->n ? d->n - next : 0;
+    }
+    return left;
+}
+
+static void window_add(struct dirty *d, uint32_t lo, uint32_t hi)
+{
+    struct range *last = d->nwindows ? &d->window[d->nwindows - 1] : NULL;
+    if (last && (d->nwindows == WINDOWS_MAX || last->hi == sv_page_addr(lo)))
+        last->hi = sv_page_addr(hi);
+    else
+        d->window[d->nwindows++] = (struct range){sv_page_addr(lo), sv_page_addr(hi)};
+}
+
+// Both halves of the heap as far as it is in use: where pages are free no object is marked, and
+// what was written there is found when they are taken again. Heap lock held.
+static void windows_make(void)
+{
+    uint32_t end = sv_heap.grown, each = (uint32_t)(sv_heap.pages_inuse / 2), n = 0;
+    phase.dirty[0].nwindows = phase.dirty[1].nwindows = 0;
+    for (uint32_t lo = 0, hi; lo < end; lo = hi) {
+        hi = sv_pagealloc_window(&sv_heap.pages, &lo, end, WINDOW_GAP);
+        if (lo == hi)
+            break;
+        uint32_t middle = n >= each ? lo : hi - lo > each - n ? lo + (each - n) : hi;
+        if (middle > lo)
+            window_add(&phase.dirty[0], lo, middle);
+        if (hi > middle)
+            window_add(&phase.dirty[1], middle, hi);
+        n += hi - lo;
+    }
+}
+
+static bool fetched(void)
+{
+    phase.pages = phase.dirty[0].pages + phase.dirty[1].pages;
+    phase.pages_total += phase.pages;
+    return phase.dirty[0].failed == 0 && phase.dirty[1].failed == 0;
+}
+
+// By the driver alone, the program running.
+static bool fetch_beside(void)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    windows_make();
+    sv_lock_release(&sv_heap.lock);
+    dirty_fetch(&phase.dirty[0]);
+    dirty_fetch(&phase.dirty[1]);
+    return fetched();
+}
+
+// ---- marking while the program runs -------------------------------------------------------------
+
+static uint64_t work_done(void)
+{
+    struct sv_assist_sums sums;
+    sv_assist_sums(&sums);
+    return phase.marker[0].scanned + phase.marker[1].scanned + sums.scanned;
+}
+
+// Too much of the processors for too long: then nobody assists.
+static void limiter_tell(enum sv_limiter_state state)
+{
+    struct sv_assist_sums sums;
+    sv_assist_sums(&sums);
+    sv_limiter_update(phase.in->limiter, sv_os_now(), state, sums.ns - phase.assists_told, 0);
+    phase.assists_told = sums.ns;
+    sv_assist_limit(sv_limiter_limiting(phase.in->limiter));
+}
+
+static void progress_tell(void)
+{
+    limiter_tell(SV_LIMITER_MARKING);
+    sv_assist_credit(sv_mark_account(&phase.marker[0]));
+    uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
+    sv_pacer_revise(phase.in->pacer, live, work_done());
+    sv_assist_pace(phase.in->pacer->assist_work);
+}
+
+// Marks until nothing is left to scan anywhere but with those who are inside the assists' door.
+static const char *drain_beside(void)
+{
+    for (;;) {
+        bool dry = sv_mark_drain(&phase.marker[0], SLICE);
+        progress_tell();
+        if (phase.marker[0].work.failed || sv_assist_failed())
+            return "no memory for the mark queue";
+        if (sv_worker_ending())
+            return "the process is ending";
+        if (dry)
+            return NULL;
+        sv_share_nap();
+        sv_chaos();
+    }
+}
+
+static const char *roots_beside(void)
+{
+    struct sv_rootset_visitor v = visitor_make();
+    const char *reason = sv_rootset_visit_running(&v);
+    phase.stats->roots += v.others;
+    return reason;
+}
+
+// Fetch, watch again, scan again, while each round finds a good deal less than the one before.
+static const char *preclean(void)
+{
+    uint64_t last = UINT64_MAX;
+    const char *reason = NULL;
+    for (unsigned round = 0; round < ROUNDS_MAX && !reason; round++) {
+        sv_chaos();
+        if (!fetch_beside())
+            return "the barrier failed";
+        uint64_t pages = phase.pages;
+        dirty_scan(&phase.dirty[0], 0);
+        reason = drain_beside();
+        phase.stats->rounds++;
+        if (pages <= ROUND_ENOUGH || pages > last / 2)
+            break;
+        last = pages;
+    }
+    return reason;
+}
+
+static const char *mark_beside(void)
+{
+    sv_assist_begin(sv_rootset_pages());
+    phase.assists_told = 0;
+    sv_assist_open();
+    sv_worker_wake();
+    const char *reason = roots_beside();
+    if (!reason)
+        reason = drain_beside();
+    if (!reason && phase.in->barrier->rounds)
+        reason = preclean();
+    return reason;
+}
+
+// ---- world stopped ------------------------------------------------------------------------------
+
+static void markers_begin(void)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        sv_mark_begin(&phase.marker[i], sv_rootset_pages());
+        phase.dirty[i].n = 0;
+        atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
+    }
+}
+
+static void caches_blacken(void)
+{
+    for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next)
+        for (unsigned code = 0; code < SV_NCODE; code++)
+            for (void **slot = cache->bins[code].base; slot < cache->bins[code].top; slot++)
+                sv_mark_black(&phase.marker[0], *slot);
+}
+
+static const char *mark_check(void)
+{
+    struct sv_checkmark check;
+    if (!sv_checkmark_begin(&check)) {
+        sv_log("salvage: checkmark: no memory for its bits, this cycle isn't checked");
+        return NULL;
+    }
+    struct sv_rootset_visitor v = {visit_check, &check, 0, 0};
+    sv_rootset_visit_stacks(&v, false);
+    const char *reason = sv_rootset_visit(&v, NULL, NULL);
+    sv_checkmark_end(&check);
+    return reason;
+}
+
+// From here on, what isn't marked is garbage.
+static void flip(void)
+{
+    uint64_t marked = atomic_load_explicit(&sv_heap.marked, memory_order_relaxed);
+    phase.stats->live_end = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
+    phase.stats->live_marked = marked;
+    atomic_fetch_add_explicit(&sv_heap.sweepgen, 1, memory_order_relaxed);
+    sv_central_flip();
+    atomic_store_explicit(&sv_heap.live, marked, memory_order_relaxed);
+    phase_set(SV_PHASE_OFF);
+}
+
+// ---- both threads inside a stop -----------------------------------------------------------------
+
+static bool fetch_stopped(void)
+{
+    windows_make();
+    sv_crew_run(dirty_fetch, &phase.dirty[1]);
+    dirty_fetch(&phase.dirty[0]);
+    sv_crew_join();
+    return fetched();
+}
+
+static bool time_over(void)
+{
+    return phase.deadline && sv_os_now() >= phase.deadline;
+}
+
+static void crew_scan(void *arg)
+{
+    struct dirty *d = arg;
+    dirty_scan(d, phase.deadline);
+    while (!sv_mark_drain(dirty_marker(d), LOOK_BYTES) && !time_over())
+        ;
+    sv_mark_flush(dirty_marker(d));
+}
+
+// Scans what was fetched and what that finds, for at most `limit` ns (0: no limit); false: there
+// wasn't the time.
+static bool scan_stopped(uint64_t limit)
+{
+    phase.deadline = limit ? sv_os_now() + limit : 0;
+    sv_crew_run(crew_scan, &phase.dirty[1]);
+    dirty_scan(&phase.dirty[0], phase.deadline);
+    bool busy, dry;
+    do {
+        busy = sv_crew_busy(); // first: what it leaves behind is seen by the drain that follows
+        dry = sv_mark_drain(&phase.marker[0], LOOK_BYTES);
+    } while ((busy || !dry) && !time_over());
+    sv_crew_join();
+    return dirty_left() == 0 && dry && !busy;
+}
+
+// ---- termination --------------------------------------------------------------------------------
+
+static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    (void)arg;
+    return phase.in->barrier->written(lo, hi, true, fn, fn_arg);
+}
+
+static const char *roots_stopped(void)
+{
+    struct sv_rootset_visitor v = visitor_make();
+    bool written = phase.in->beside;
+    sv_rootset_visit_stacks(&v, written);
+    const char *reason = sv_rootset_visit(&v, written ? roots_written : NULL, NULL);
+    phase.stats->stacks = v.stacks;
+    phase.stats->roots += v.others;
+    return reason;
+}
+
+// What is left, if `limit` ns are enough for each part of it (0: no limit). phase.done: it was all.
+static const char *rest_mark(uint64_t limit)
+{
+    if (phase.in->beside) {
+        if (!fetch_stopped())
+            return "the barrier failed";
+        phase.stats->dirty_final = phase.pages;
+        if (!scan_stopped(limit))
+            return NULL;
+    }
+    const char *reason = roots_stopped();
+    if (!reason)
+        phase.done = scan_stopped(limit);
+    return reason;
+}
+
+// What a stop does to end the mark. phase.done: it was all, and the cycle has flipped.
+static const char *stop_finish(uint64_t limit)
+{
+    const char *reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
+    if (!reason && !phase.in->beside) { // all of it, in this stop
+        markers_begin();
+        phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
+    }
+    if (!reason)
+        reason = rest_mark(limit);
+    if (!reason && phase.done) {
+        caches_blacken();
+        sv_mark_account(&phase.marker[0]);
+        sv_mark_account(&phase.marker[1]);
+        if (sv_options.checkmark)
+            reason = mark_check();
+        if (!reason)
+            flip();
+    }
+    sv_rootset_end();
+    return reason;
+}
+
+// What a stop does when the program writes faster than the collector looks: only that.
+static const char *stop_scan(uint64_t limit)
+{
+    phase.done = scan_stopped(limit);
+    return NULL;
+}
+
+typedef const char *stop_fn(uint64_t limit);
+
+static const char *terminate(stop_fn *fn, uint64_t limit)
+{
+    phase.done = false;
+    locks_take();
+    limiter_tell(SV_LIMITER_STOPPED);
+    uint64_t began = sv_os_now();
+    const char *reason = sv_world_stop(phase.in->procfd);
+    uint64_t stood = sv_os_now();
+    if (!reason) {
+        sv_crew_call();
+        sv_work_held(true);
+        phase_set(SV_PHASE_TERMINATION);
+        reason = fn(limit);
+        if (phase.marker[0].work.failed || phase.marker[1].work.failed)
+            reason = "no memory for the mark queue";
+        if (!reason && sv_heap_marking())
+            phase_set(SV_PHASE_MARK);
+        sv_work_held(false);
+        sv_crew_dismiss();
+        sv_world_resume();
+    }
+    phase.stats->threads = sv_world_signalled;
+    phase.stats->asleep = sv_world_asleep;
+    sv_stats_stop(phase.stats, SV_STOP_TERMINATION, began, stood, sv_os_now());
+    locks_drop();
+    return reason;
+}
+
+static const char *stop_first(void)
+{
+    locks_take();
+    uint64_t began = sv_os_now();
+    phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
+    const char *reason = sv_world_stop(phase.in->procfd);
+    uint64_t stood = sv_os_now();
+    if (!reason) {
+        sv_work_held(true);
+        atomic_store_explicit(&sv_heap.marked, 0, memory_order_relaxed);
+        phase_set(SV_PHASE_MARK);
+        markers_begin();
+        struct sv_rootset_visitor v = visitor_make();
+        reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
+        if (!reason)
+            sv_rootset_visit_stacks(&v, false);
+        sv_rootset_end();
+        caches_blacken();
+        sv_work_held(false);
+        sv_world_resume();
+    }
+    sv_stats_stop(phase.stats, SV_STOP_PREPARE, began, stood, sv_os_now());
+    locks_drop();
+    return reason;
+}
+
+// ---- the whole ----------------------------------------------------------------------------------
+
+// Room for every second page of the heap, which is as many ranges as there can be.
+static bool lists_ready(void)
+{
+    uint32_t cap = sv_heap.grown / 2 + RANGES_MIN;
+    for (unsigned i = 0; i < 2; i++) {
+        struct dirty *d = &phase.dirty[i];
+        if (d->cap >= cap)
+            continue;
+        sv_metadata_free(d->ranges, d->cap * sizeof *d->ranges);
+        d->cap = cap + cap / 4;
+        d->ranges = sv_metadata_alloc(d->cap * sizeof *d->ranges);
+        if (!d->ranges)
+            d->cap = 0;
+    }
+    return phase.dirty[0].cap && phase.dirty[1].cap;
+}
+
+static void watched_set(bool watched)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    sv_heap.watched = watched;
+    sv_lock_release(&sv_heap.lock);
+}
+
+static const char *prepare(void)
+{
+    const struct sv_barrier *b = phase.in->barrier;
+    phase.armed = true;
+    watched_set(true);
+    if (!lists_ready())
+        return "no memory for the collector";
+    phase.listed = true;
+    const char *reason = sv_rootset_open(phase.in->procfd);
+    if (reason)
+        return reason;
+    uintptr_t end = sv_heap.base + ((uintptr_t)sv_heap.grown << SV_PAGE_SHIFT);
+    // large objects may be mostly untouched
+    if (atomic_load_explicit(&sv_heap.large_live, memory_order_relaxed) < (end - sv_heap.base) / 2)
+        b->dense(sv_heap.base, end);
+    // what can't be watched counts as written: no error. The part that the heap may yet grow into
+    // comes along, so that what is asked about later is registered throughout.
+    b->watch(sv_heap.base, end);
+    b->watch(end, sv_heap.base + sv_heap.size);
+    return sv_rootset_watch(b->watch);
+}
+
+// What the program writes costs it nothing any more.
+void sv_phase_finish(void)
+{
+    const struct sv_barrier *b = phase.in->barrier;
+    if (phase.armed)
+        b->release(sv_heap.base, sv_heap.base + sv_heap.size);
+    if (phase.listed)
+        sv_rootset_release(b->release);
+    if (phase.armed) {
+        b->close();
+        watched_set(false);
+    }
+    phase.armed = phase.listed = false;
+}
+
+// What a stop left over, while the program runs; when that writes faster than the driver looks
+// (`throttle`), it runs for RUN_NS at a time only.
+static const char *leftover_scan(bool throttle)
+{
+    const char *reason = NULL;
+    phase.done = false;
+    while (dirty_left() && !reason && !phase.done) {
+        sv_assist_open();
+        dirty_scan(&phase.dirty[0], throttle ? sv_os_now() + RUN_NS : 0);
+        sv_assist_close();
+        if (throttle && dirty_left())
+            reason = terminate(stop_scan, SCAN_NS);
+    }
+    return reason;
+}
+
+// Tries to finish until a try finds so little that it can.
+static const char *terminate_beside(void)
+{
+    uint64_t last = UINT64_MAX;
+    for (unsigned try = 0;; try++) {
+        sv_assist_close();
+        sv_chaos();
+        const char *reason = drain_beside(); // what the last ones inside left
+        uint64_t limit = try < TRIES_MAX ? REST_NS << (try / TRIES_SHORT) : 0;
+        if (!reason)
+            reason = terminate(stop_finish, limit);
+        if (reason || phase.done)
+            return reason;
+        bool throttle = phase.pages > last / 2;
+        last = phase.pages;
+        reason = leftover_scan(throttle);
+        if (reason)
+            return reason;
+        sv_assist_open();
+    }
+}
+
+static void abandon(void)
+{
+    locks_take();
+    phase_set(SV_PHASE_OFF);
+    sv_mark_clear();
+    locks_drop();
+}
+
+static const char *collect_beside(void)
+{
+    const char *reason = prepare();
+    sv_chaos();
+    if (!reason)
+        reason = stop_first();
+    if (!reason)
+        reason = mark_beside();
+    if (!reason)
+        reason = terminate_beside();
+    sv_assist_close();
+    return reason;
+}
+
+static const char *collect_stopped(void)
+{
+    sv_assist_begin(NULL);
+    phase.assists_told = 0;
+    atomic_store_explicit(&sv_heap.marked, 0, memory_order_relaxed);
+    return terminate(stop_finish, 0);
+}
+
+static void sums_take(struct sv_stats_cycle *stats)
+{
+    struct sv_assist_sums sums;
+    sv_assist_sums(&sums);
+    stats->scanned = phase.marker[0].scanned + phase.marker[1].scanned + sums.scanned;
+    stats->objects = phase.marker[0].objects + phase.marker[1].objects + sums.objects;
+    stats->assists = sums.count;
+    stats->assist = sums.ns;
+    stats->background += sums.help_ns;
+    stats->dirty = phase.pages_total;
+}
+
+const char *sv_phase_collect(const struct sv_phase_in *in, struct sv_stats_cycle *stats)
+{
+    phase.in = in;
+    phase.stats = stats;
+    phase.pages_total = 0;
+    uint64_t cpu = sv_os_cpu_thread();
+    const char *reason = in->beside ? collect_beside() : collect_stopped();
+    if (in->beside)
+        stats->background = sv_os_cpu_thread() - cpu;
+    limiter_tell(SV_LIMITER_OFF);
+    sums_take(stats);
+    if (reason)
+        abandon();
+    sv_work_reset();
+    phase.marker[0].work = phase.marker[1].work = (struct sv_work){0};
+    return reason;
+}
+
+void sv_phase_fork_child(void)
+{
+    // what the collector held is forgotten with its worker; the marks it set are cleared before the
+    // next mark
+    phase.armed = phase.listed = sv_heap.watched = false;
+    phase_set(SV_PHASE_OFF);
+}

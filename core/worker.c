@@ -1,0 +1,206 @@
+// Workers are threads of the process like any other, made by pthread_create: only so does setuid
+// reach them, and only so does glibc count them. They must not be noticed all the same:
+//
+// - They block every signal, so the kernel never picks one of them for a signal to the process.
+// - They have a descriptor table and a file system context of their own (close_range with
+//   CLOSE_RANGE_UNSHARE copies nothing): what a cycle opens stands nowhere among the program's
+//   descriptors, closefrom doesn't reach it, and chroot doesn't hide /proc from it. The log is
+//   written through a copy of the program's descriptor, taken for one line and closed again.
+// - They don't keep a process alive. When the first thread has left by pthread_exit, the driver is
+//   told of each thread's end, and leaves when only workers are left; glibc then exits.
+// - They go when asked: unshare and setns refuse a process with more than one thread.
+//
+// Their stacks are the collector's own memory, and no roots: what marking leaves on them looks like
+// pointers. So a worker never allocates from the program's heap; what libc allocated for it (its
+// DTV) is held by the thread block above its frames, which stays a root.
+//
+// Never done here: anything with the program's locks or heap.
+#include "worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+
+#include "arch.h"
+#include "lock.h"
+#include "os.h"
+#include "scanners.h"
+#include "world.h"
+
+#define STACK_MIN ((size_t)256 << 10)
+#define STACK_MAX ((size_t)16 << 20)
+#define GLIBC_SIGNALS ((uint64_t)3 << 31) // 32 and 33: cancellation and setuid, glibc's own
+
+const struct sv_worker_hooks *sv_worker_hooks;
+
+struct thread {
+    unsigned long handle; // worker lock
+    void *stack;          // worker lock: its memory, from sv_os_map
+    size_t bytes;         // worker lock: of it
+};
+
+static struct {
+    struct sv_lock lock;                 // leaf: starting and ending
+    sv_worker_body *body;                // lock
+    _Atomic unsigned n;                  // lock to write: started and not joined
+    _Atomic int pid;                     // lock to write: whose they are
+    bool private_table;                  // workers: descriptors are their own
+    _Atomic bool quit;                   // lock: workers shall end
+    _Atomic bool main_ended;             // the first thread, at its end
+    _Atomic uint32_t calls;              // anyone counts up; workers sleep on it
+    struct thread thread[SV_WORKER_MAX]; // lock
+} worker;
+
+static __thread bool worker_here __attribute__((tls_model("initial-exec")));
+
+bool sv_worker_here(void)
+{
+    return worker_here;
+}
+
+static void *worker_begin(void *arg)
+{
+    worker_here = true;
+    sv_os_signal_mask(SIG_SETMASK, ~GLIBC_SIGNALS, NULL);
+    if (arg == worker.thread) // the others are made by the first, and share with it
+        worker.private_table = sv_os_descriptors_unshare() == 0;
+    sv_world_self_worker();
+    const struct thread *t = arg;
+    sv_world_self_stack((uintptr_t)t->stack, (uintptr_t)__builtin_frame_address(0),
+                        (uintptr_t)t->stack + t->bytes, false);
+    worker.body((unsigned)(t - worker.thread));
+    return NULL;
+}
+
+// Static TLS lies on the stack, too, and some programs have a lot.
+static bool thread_start(struct thread *t)
+{
+    int r = EINVAL;
+    for (size_t bytes = STACK_MIN; r == EINVAL && bytes <= STACK_MAX; bytes *= 4) {
+        t->bytes = bytes;
+        t->stack = sv_os_map(bytes);
+        if (!t->stack)
+            return false;
+        r = sv_worker_hooks->spawn(worker_begin, t, t->stack, bytes, &t->handle);
+        if (r != 0)
+            sv_os_unmap(t->stack, bytes);
+    }
+    return r == 0;
+}
+
+static void thread_join(struct thread *t)
+{
+    sv_worker_hooks->join(t->handle);
+    sv_os_unmap(t->stack, t->bytes);
+}
+
+enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
+{
+    int pid = sv_os_getpid();
+    if (!sv_worker_hooks)
+        return SV_WORKER_NONE;
+    if (atomic_load_explicit(&worker.n, memory_order_acquire) >= n &&
+        atomic_load_explicit(&worker.pid, memory_order_relaxed) == pid)
+        return SV_WORKER_THERE;
+    if (!sv_lock_try(&worker.lock))
+        return SV_WORKER_STARTING;
+    if (worker.pid != pid) {
+        worker.n = 0;
+        worker.pid = pid;
+    }
+    worker.body = body;
+    atomic_store_explicit(&worker.quit, false, memory_order_relaxed);
+    for (unsigned at; (at = worker.n) < n && at < SV_WORKER_MAX; worker.n = at + 1)
+        if (!thread_start(&worker.thread[at]))
+            break;
+    bool there = worker.n > 0;
+    sv_lock_release(&worker.lock);
+    return there ? SV_WORKER_THERE : SV_WORKER_NONE;
+}
+
+bool sv_worker_helper(void)
+{
+    return atomic_load_explicit(&worker.n, memory_order_relaxed) > 1;
+}
+
+void sv_worker_wake(void)
+{
+    atomic_fetch_add_explicit(&worker.calls, 1, memory_order_release);
+    sv_os_futex_wake(&worker.calls, INT32_MAX);
+}
+
+uint32_t sv_worker_seen(void)
+{
+    return atomic_load_explicit(&worker.calls, memory_order_acquire);
+}
+
+void sv_worker_sleep(uint32_t seen, uint64_t ns)
+{
+    sv_os_futex_wait(&worker.calls, seen, ns);
+}
+
+void sv_worker_thread_ended(bool main)
+{
+    if (main)
+        atomic_store_explicit(&worker.main_ended, true, memory_order_relaxed);
+    if (atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
+        sv_worker_wake();
+}
+
+// Threads of the process, workers included, as the links of their folder count them; -1: unknown.
+static long threads_count(void)
+{
+    int fd = sv_os_open("/proc/self/task", O_RDONLY | O_DIRECTORY, 0);
+    long links = fd < 0 ? fd : sv_os_links(fd);
+    if (fd >= 0)
+        sv_os_close(fd);
+    return links > 2 ? links - 2 : -1;
+}
+
+bool sv_worker_only(void)
+{
+    unsigned n = atomic_load_explicit(&worker.n, memory_order_relaxed);
+    return n && threads_count() == (long)n + 1;
+}
+
+// The first thread stays listed after its end, as long as the process lives.
+bool sv_worker_ending(void)
+{
+    if (atomic_load_explicit(&worker.quit, memory_order_relaxed))
+        return true;
+    return atomic_load_explicit(&worker.main_ended, memory_order_relaxed) &&
+           threads_count() == (long)worker.n + 1;
+}
+
+void sv_worker_quit(void)
+{
+    sv_lock_acquire(&worker.lock);
+    if (worker.n && worker.pid == sv_os_getpid()) {
+        atomic_store_explicit(&worker.quit, true, memory_order_relaxed);
+        sv_worker_wake();
+        for (unsigned at = worker.n; at > 0; worker.n = --at)
+            thread_join(&worker.thread[at - 1]);
+    }
+    sv_lock_release(&worker.lock);
+}
+
+int sv_worker_borrow(int fd)
+{
+    if (!worker.private_table)
+        return fd;
+    int process = sv_os_pidfd(worker.pid);
+    if (process < 0)
+        return process;
+    int copy = sv_os_pidfd_get(process, fd);
+    sv_os_close(process);
+    return copy;
+}
+
+void sv_worker_fork_child(void)
+{
+    sv_lock_reset(&worker.lock);
+    worker.n = 0;
+    worker.pid = 0;
+    atomic_store_explicit(&worker.quit, false, memory_order_relaxed);
+    atomic_store_explicit(&worker.main_ended, false, memory_order_relaxed);
+}

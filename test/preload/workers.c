@@ -1,0 +1,43 @@
+// The collector's threads are threads of libc's, which keeps a few heap objects for each: they live
+// as long as libc means to use them, beyond the thread's end. A fork without other threads ends the
+// collector's; the next thread gets its stack, and libc looks at what hangs on that.
+//
+// SALVAGE: clobber=1
+// SALVAGE: clobber=1,checkmark=1
+
+#include "lib/witness.h"
+
+static void *thread_nothing(void *arg)
+{
+    return arg;
+}
+
+static witness_noinline void worker_follow(void)
+{
+    int status;
+    pthread_t t;
+    for (int i = 0; i < 3; i++) {
+        salvage_collect();
+        for (size_t size = 16; size < 800; size += 48)
+            witness_churn(size);
+    }
+    pid_t pid = fork();
+    if (pid == 0)
+        _exit(0);
+    WITNESS_NEED(waitpid(pid, &status, 0) == pid && status == 0, "the child: %d", status);
+    WITNESS_NEED(pthread_create(&t, NULL, thread_nothing, NULL) == 0, "pthread_create");
+    pthread_join(t, NULL);
+}
+
+int main(void)
+{
+    if (salvage_collect == NULL) {
+        printf("0 passed, 0 failed, 1 skipped\n");
+        return 0;
+    }
+    alarm(60);
+    for (int i = 0; i < 10; i++)
+        worker_follow();
+    printf("1 passed, 0 failed\n");
+    return 0;
+}
