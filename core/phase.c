@@ -56,6 +56,8 @@
 #define SLICE ((uint64_t)128 << 10)     // bytes likewise, while the program runs
 #define ROUNDS_MAX 4u                   // of pre-cleaning
 #define ROUND_ENOUGH 128u               // hardware pages: as few as a stop can scan
+#define CATCH_MAX 8u                    // rounds that slow the program down
+#define CATCH_ENOUGH 1000u              // hardware pages: as few as a stop can fetch
 #define REST_NS 250000u // for each part of the rest in a try to finish; doubled after
 #define TRIES_SHORT 32u // so many tries, and again
 #define TRIES_MAX 96u   // then a try takes as long as it takes
@@ -604,18 +606,34 @@ void sv_phase_finish(void)
     phase.armed = phase.listed = false;
 }
 
-// What a stop left over, while the program runs; when that writes faster than the driver looks
-// (`throttle`), it runs for RUN_NS at a time only.
-static const char *leftover_scan(bool throttle)
+// What was fetched and not scanned, the program running for RUN_NS at a time only, if it is much:
+// it may write faster than the driver looks.
+static const char *leftover_scan(void)
 {
     const char *reason = NULL;
     phase.done = false;
     while (dirty_left() && !reason && !phase.done) {
         sv_assist_open();
-        dirty_scan(&phase.dirty[0], throttle ? sv_os_now() + RUN_NS : 0);
+        dirty_scan(&phase.dirty[0], sv_os_now() + RUN_NS);
         sv_assist_close();
-        if (throttle && dirty_left())
+        sv_chaos();
+        if (dirty_left())
             reason = terminate(stop_scan, SCAN_NS);
+    }
+    return reason;
+}
+
+// Until so little is written between two looks that a stop can fetch it.
+static const char *catch_up(void)
+{
+    const char *reason = NULL;
+    for (unsigned round = 0; round < CATCH_MAX && !reason; round++) {
+        if (!fetch_beside())
+            return "the barrier failed";
+        uint64_t pages = phase.pages;
+        reason = leftover_scan();
+        if (pages <= CATCH_ENOUGH)
+            break;
     }
     return reason;
 }
@@ -623,23 +641,19 @@ static const char *leftover_scan(bool throttle)
 // Tries to finish until a try finds so little that it can.
 static const char *terminate_beside(void)
 {
-    uint64_t last = UINT64_MAX;
-    for (unsigned try = 0;; try++) {
-        sv_assist_close();
+    sv_assist_close();
+    const char *reason = phase.in->barrier->rounds ? catch_up() : NULL;
+    for (unsigned try = 0; !reason; try++) {
         sv_chaos();
-        const char *reason = drain_beside(); // what the last ones inside left
+        reason = drain_beside(); // what the last ones inside left
         uint64_t limit = try < TRIES_MAX ? REST_NS << (try / TRIES_SHORT) : 0;
         if (!reason)
             reason = terminate(stop_finish, limit);
         if (reason || phase.done)
-            return reason;
-        bool throttle = phase.pages > last / 2;
-        last = phase.pages;
-        reason = leftover_scan(throttle);
-        if (reason)
-            return reason;
-        sv_assist_open();
+            break;
+        reason = leftover_scan();
     }
+    return reason;
 }
 
 static void abandon(void)
