@@ -3,7 +3,7 @@
 // collection; that is where mallocs whose locks a forking thread must own hang (they take their
 // lock before stdio's, a reader takes stdio's before theirs). Each child allocates, collects,
 // frees and exits. A watchdog makes a hang a failure. The number of forks is the first argument
-// (500).
+// (150).
 #include "check.h"
 
 #include <pthread.h>
@@ -373,7 +373,7 @@ static void handlers(void)
 
 int main(int argc, char **argv)
 {
-    unsigned count = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 500;
+    unsigned count = argc > 1 ? (unsigned)strtoul(argv[1], NULL, 0) : 150;
     signal(SIGALRM, hung);
     list_build();
     busy(count);
