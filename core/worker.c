@@ -3,9 +3,11 @@
 //
 // - They block every signal, so the kernel never picks one of them for a signal to the process.
 // - They have a descriptor table and a file system context of their own (close_range with
-//   CLOSE_RANGE_UNSHARE copies nothing): what a cycle opens stands nowhere among the program's
-//   descriptors, closefrom doesn't reach it, and chroot doesn't hide /proc from it. The log is
-//   written through a copy of the program's descriptor, taken for one line and closed again.
+//   CLOSE_RANGE_UNSHARE): what a cycle opens stands nowhere among the program's descriptors,
+//   closefrom doesn't reach it, and chroot doesn't hide /proc from it. Leaving the program's table
+//   counts as closing its first descriptors, which takes a message queue's notification away, as
+//   any close does: who asks for one gets workers without a table of their own from then on. The
+//   log is written through a copy of the program's descriptor, taken for one line and closed again.
 // - They don't keep a process alive. When the first thread has left by pthread_exit, the driver is
 //   told of each thread's end, and leaves when only workers are left; glibc then exits.
 // - They go when asked: unshare and setns refuse a process with more than one thread.
@@ -45,6 +47,7 @@ static struct {
     _Atomic unsigned n;                  // lock to write: started and not joined
     _Atomic int pid;                     // lock to write: whose they are
     bool private_table;                  // workers: descriptors are their own
+    _Atomic bool shared;                 // anyone: no table of their own any more
     _Atomic bool quit;                   // lock: workers shall end
     _Atomic bool main_ended;             // the first thread, at its end
     _Atomic uint32_t calls;              // anyone counts up; workers sleep on it
@@ -63,7 +66,8 @@ static void *worker_begin(void *arg)
     worker_here = true;
     sv_os_signal_mask(SIG_SETMASK, ~GLIBC_SIGNALS, NULL);
     if (arg == worker.thread) // the others are made by the first, and share with it
-        worker.private_table = sv_os_descriptors_unshare() == 0;
+        worker.private_table = !atomic_load_explicit(&worker.shared, memory_order_seq_cst) &&
+                               sv_os_descriptors_unshare() == 0;
     sv_world_self_worker();
     const struct thread *t = arg;
     sv_world_self_stack((uintptr_t)t->stack, (uintptr_t)__builtin_frame_address(0),
@@ -182,6 +186,11 @@ void sv_worker_quit(void)
             thread_join(&worker.thread[at - 1]);
     }
     sv_lock_release(&worker.lock);
+}
+
+void sv_worker_table_share(void)
+{
+    atomic_store_explicit(&worker.shared, true, memory_order_seq_cst);
 }
 
 int sv_worker_borrow(int fd)

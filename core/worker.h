@@ -44,6 +44,9 @@ bool sv_worker_ending(void);
 // There is a second worker, which can help the driver.
 bool sv_worker_helper(void);
 
+// From now on new workers share the program's descriptor table. Any thread.
+void sv_worker_table_share(void);
+
 // Ends all workers and waits until they are gone: before calls that only a process with a single
 // thread may make. The next cycle starts them again. Not from a worker.
 void sv_worker_quit(void);

@@ -17,6 +17,7 @@
 #include "export.h"
 #include "real.h"
 #include "scanners.h"
+#include "worker.h"
 
 #include <aio.h>
 #include <errno.h>
@@ -263,6 +264,7 @@ SV_EXPORT int lio_listio64(int mode, struct aiocb64 *const list[restrict], int n
 // A registration ends by itself with the first message, so what was held stays until the next one.
 SV_EXPORT int mq_notify(mqd_t queue, const struct sigevent *sev)
 {
+    sv_worker_table_share(); // whose leaving it would end the notification
     struct kernel_op op = op_begin(SV_KERNEL_MQ, 0, queue);
     int result = sv_real(mq_notify)(queue, sev);
     if (result == 0 && sev != NULL && op_hold(&op, sigval_word(sev)) != 0) {
