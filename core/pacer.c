@@ -12,8 +12,8 @@
 // Thrift. A program that only builds up its heap pays for marks that can't find anything, and a
 // young one has used too little CPU to earn them back. As long as no cycle ever gave anything back
 // and the next mark would take the collector's part above COST_SHARE of the CPU used, it waits; but
-// only for THRIFT_MOST of growth, where the second cycle would have been. Waiting longer, to twice
-// the goal, lets a leak that starts after a build-up grow to eight times what is live (simulated;
+// only for THRIFT_MOST of growth, twice where the first cycle would have been. Waiting longer, to
+// twice the goal, lets a leak that starts after a build-up grow to eight times what is live (simulated;
 // this rule stays below four) and still doesn't bring fast builders under COST_SHARE: to mark a
 // byte costs a fifth of what it cost jq to make it, whenever that is done.
 //
@@ -25,7 +25,7 @@
 #define YIELD_LOW 50u                    // reclaimed less than 1/50 of what was live
 #define YIELD_HIGH 10u                   // reclaimed more than 1/10
 #define STRETCH_MAX 3u                   // times the ordinary growth
-#define THRIFT_MOST (4 * SV_PACER_FIRST) // bytes of growth
+#define THRIFT_MOST (2 * SV_PACER_FIRST) // bytes of growth
 #define COST_SHARE 0.02                  // of the CPU used
 #define COST_FIRST 0.7                   // ns of CPU for a byte marked, before it was measured
 #define SWEEP_DISTANCE MIB               // from what was marked to the trigger, while it is swept

@@ -347,7 +347,7 @@ static struct thrift thrift_start(void)
 
 Test(pacer, small_programs_that_keep_all_pay_nothing)
 {
-    for (uint64_t size = 8 * MIB; size < 32 * MIB; size += MIB) {
+    for (uint64_t size = 8 * MIB; size < 16 * MIB; size += MIB) {
         struct thrift t = thrift_start();
         thrift_run(&t, size, 0, 3);
         cr_assert(t.program.cycles == 0, "%lu bytes: %u cycles", size, t.program.cycles);
@@ -366,12 +366,12 @@ Test(pacer, thrift_is_about_cost)
     pacer.yielded = true;
     cr_assert(sv_pacer_due(&pacer, 8 * MIB, 100000000), "a program that leaks");
     struct sv_pacer limited;
-    sv_pacer_init(&limited, 100, 48 * MIB, 2);
+    sv_pacer_init(&limited, 100, 24 * MIB, 2);
     cr_assert(sv_pacer_due(&limited, 8 * MIB, 100000000), "no thrift near a memory limit");
 }
 
 // Build-ups of every size at the speed of jq's, then a leak: never above four times what is live,
-// or the 32 MiB that thrift waits for, whichever is more; twice once a cycle has found the leak.
+// or the 32 MiB above which a leak's first cycles are, whichever is more; twice once a cycle has found the leak.
 Test(pacer, thrift_is_bounded)
 {
     for (uint64_t size = 2 * MIB; size < 1000 * MIB; size += size / 10) {
