@@ -13,9 +13,9 @@
 // young one has used too little CPU to earn them back. As long as no cycle ever gave anything back
 // and the next mark would take the collector's part above COST_SHARE of the CPU used, it waits; but
 // only for THRIFT_MOST of growth, twice where the first cycle would have been. Waiting longer, to
-// twice the goal, lets a leak that starts after a build-up grow to eight times what is live (simulated;
-// this rule stays below four) and still doesn't bring fast builders under COST_SHARE: to mark a
-// byte costs a fifth of what it cost jq to make it, whenever that is done.
+// twice the goal, lets a leak that starts after a build-up grow to eight times what is live
+// (simulated; this rule stays below four) and still doesn't bring fast builders under COST_SHARE:
+// to mark a byte costs a fifth of what it cost jq to make it, whenever that is done.
 //
 // Growth is net: what the program frees while a cycle runs counts against what it takes.
 #include "pacer.h"
