@@ -55,6 +55,8 @@
     X(pthread_sigqueue)                                                                            \
     X(chroot)                                                                                      \
     X(unshare)                                                                                     \
+    X(prctl)                                                                                       \
+    X(capset)                                                                                      \
     X(setns)                                                                                       \
     X(pthread_create)                                                                              \
     X(pthread_exit)                                                                                \
