@@ -53,8 +53,7 @@
 #define ANSWER_NS 50000000u    // between two looks whether the worker is still there
 #define SWEEP_BATCH 16u        // spans between two looks at what is asked
 #define HELP_NAP_NS 100000u    // a helper that finds nothing to do looks again so much later
-#define IDLE_CPU_NS                                                                                \
-    1000000u // a program that used less since the last cycle has nothing new to find
+#define IDLE_CPU_NS 1000000u   // who used less since the last cycle has nothing new to find
 
 static struct {
     struct sv_lock lock;                 // the driver's, for a whole cycle
@@ -448,6 +447,23 @@ void sv_cycle_unwatch(void)
         return;
     atomic_store_explicit(&cycle.unwatched, true, memory_order_seq_cst);
     cycle_await(atomic_load_explicit(&cycle.started, memory_order_seq_cst));
+}
+
+uint32_t sv_cycle_count(void)
+{
+    return atomic_load_explicit(&cycle.ended, memory_order_acquire);
+}
+
+bool sv_cycle_passed(uint32_t *count)
+{
+    if (!cycle_possible())
+        return false;
+    uint32_t started = atomic_load_explicit(&cycle.started, memory_order_seq_cst);
+    if (started == *count)
+        return false;
+    cycle_await(started);
+    *count = started;
+    return true;
 }
 
 size_t sv_cycle_collect(void)

@@ -580,6 +580,7 @@ static const char *prepare(void)
     const char *reason = sv_rootset_open(phase.in->procfd);
     if (reason)
         return reason;
+    sv_chaos(); // what was listed and what is registered may differ
     uintptr_t end = sv_heap.base + ((uintptr_t)sv_heap.grown << SV_PAGE_SHIFT);
     // large objects may be mostly untouched
     if (atomic_load_explicit(&sv_heap.large_live, memory_order_relaxed) < (end - sv_heap.base) / 2)

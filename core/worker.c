@@ -10,7 +10,8 @@
 //   log is written through a copy of the program's descriptor, taken for one line and closed again.
 // - They don't keep a process alive. When the first thread has left by pthread_exit, the driver is
 //   told of each thread's end, and leaves when only workers are left; glibc then exits.
-// - They go when asked: unshare and setns refuse a process with more than one thread.
+// - They go when asked: unshare and setns refuse a process with more than one thread, and after
+//   capset and parts of prctl they would have other credentials than their makers.
 //
 // Their stacks are the collector's own memory, and no roots: what marking leaves on them looks like
 // pointers. So a worker never allocates from the program's heap; what libc allocated for it (its
@@ -32,6 +33,8 @@
 #define STACK_MIN ((size_t)256 << 10)
 #define STACK_MAX ((size_t)16 << 20)
 #define GLIBC_SIGNALS ((uint64_t)3 << 31) // 32 and 33: cancellation and setuid, glibc's own
+#define LAST_NAP_MIN_NS 1000000u    // with the first thread gone, looks whether the others are, too
+#define LAST_NAP_MAX_NS 1000000000u // follow so fast, and slower until another thread ends
 
 const struct sv_worker_hooks *sv_worker_hooks;
 
@@ -50,6 +53,7 @@ static struct {
     _Atomic bool shared;                 // anyone: no table of their own any more
     _Atomic bool quit;                   // lock: workers shall end
     _Atomic bool main_ended;             // the first thread, at its end
+    _Atomic uint64_t last_nap;           // threads at their end reset it: ns until the next look
     _Atomic uint32_t calls;              // anyone counts up; workers sleep on it
     struct thread thread[SV_WORKER_MAX]; // lock
 } worker;
@@ -73,6 +77,7 @@ static void *worker_begin(void *arg)
     sv_world_self_stack((uintptr_t)t->stack, (uintptr_t)__builtin_frame_address(0),
                         (uintptr_t)t->stack + t->bytes, false);
     worker.body((unsigned)(t - worker.thread));
+    sv_worker_wake(); // the others end for the same reason
     return NULL;
 }
 
@@ -138,13 +143,26 @@ uint32_t sv_worker_seen(void)
     return atomic_load_explicit(&worker.calls, memory_order_acquire);
 }
 
+// A thread tells of its end before it is gone, so one that looks at once may still see it.
+static uint64_t last_nap(uint64_t ns)
+{
+    uint64_t nap = atomic_load_explicit(&worker.last_nap, memory_order_relaxed);
+    uint64_t next = 2 * nap < LAST_NAP_MAX_NS ? 2 * nap : LAST_NAP_MAX_NS;
+    atomic_compare_exchange_strong_explicit(&worker.last_nap, &nap, next, memory_order_relaxed,
+                                            memory_order_relaxed);
+    return ns && ns < nap ? ns : nap;
+}
+
 void sv_worker_sleep(uint32_t seen, uint64_t ns)
 {
+    if (atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
+        ns = last_nap(ns);
     sv_os_futex_wait(&worker.calls, seen, ns);
 }
 
 void sv_worker_thread_ended(bool main)
 {
+    atomic_store_explicit(&worker.last_nap, LAST_NAP_MIN_NS, memory_order_relaxed);
     if (main)
         atomic_store_explicit(&worker.main_ended, true, memory_order_relaxed);
     if (atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
@@ -172,8 +190,10 @@ bool sv_worker_ending(void)
 {
     if (atomic_load_explicit(&worker.quit, memory_order_relaxed))
         return true;
-    return atomic_load_explicit(&worker.main_ended, memory_order_relaxed) &&
-           threads_count() == (long)worker.n + 1;
+    if (!atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
+        return false;
+    long threads = threads_count();
+    return threads > 0 && threads <= (long)worker.n + 1; // one worker may go before the other
 }
 
 void sv_worker_quit(void)

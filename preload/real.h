@@ -199,6 +199,7 @@
     X(sigaltstack)                                                                                 \
     X(pthread_cancel)                                                                              \
     X(clone)                                                                                       \
+    X(mremap)                                                                                      \
     X(syscall)
 
 #define SV_REAL_ID(name) SV_REAL_##name,

@@ -15,6 +15,7 @@
 #include "cycle.h"
 #include "export.h"
 #include "lend.h"
+#include "mapping.h"
 #include "wait.h"
 
 // glibc's is variadic; it reads six arguments whatever was given, and so does this.
@@ -130,6 +131,8 @@ long raw_syscall(long number, long a, long b, long c, long d, long e, long f)
         return raw_gated(number, a, b, c, d, e, f);
     if (number == SYS_rt_sigaction)
         return raw_handler(number, a, b, c, d);
+    if (number == SYS_mremap)
+        return (long)sv_mapping_move((void *)a, (size_t)b, (size_t)c, (int)d, (void *)e);
     if (raw_unwatches(number, b))
         sv_cycle_unwatch();
     if (sv_protect_on && !raw_twice(number))

@@ -1,6 +1,7 @@
 // The collector's threads are threads of libc's, which keeps a few heap objects for each: they live
 // as long as libc means to use them, beyond the thread's end. A fork without other threads ends the
-// collector's; the next thread gets its stack, and libc looks at what hangs on that.
+// collector's; the next thread gets its stack, and libc looks at what hangs on that. And they don't keep a
+// process alive whose last thread of its own has ended.
 //
 // SALVAGE: clobber=1
 // SALVAGE: clobber=1,checkmark=1
@@ -29,6 +30,29 @@ static witness_noinline void worker_follow(void)
     pthread_join(t, NULL);
 }
 
+// Outlives the first thread, and then is the last that the collector's have to wait for.
+static void *thread_last(void *arg)
+{
+    for (int i = 0; i < 20; i++)
+        witness_churn(600);
+    return arg;
+}
+
+// A process whose first thread has left ends with its last one, status 0.
+static witness_noinline void last_thread(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_t t;
+        salvage_collect();
+        if (pthread_create(&t, NULL, thread_last, NULL) == 0 && pthread_detach(t) == 0)
+            pthread_exit(NULL);
+        _exit(1);
+    }
+    WITNESS_NEED(waitpid(pid, &status, 0) == pid && status == 0, "the last thread: %d", status);
+}
+
 int main(void)
 {
     if (salvage_collect == NULL) {
@@ -38,6 +62,8 @@ int main(void)
     alarm(60);
     for (int i = 0; i < 10; i++)
         worker_follow();
-    printf("1 passed, 0 failed\n");
+    for (int i = 0; i < 20; i++)
+        last_thread();
+    printf("2 passed, 0 failed\n");
     return 0;
 }
