@@ -20,7 +20,6 @@ static struct {
     _Atomic bool there;     // second thread: it has answered a call
     sv_crew_job *job;       // driver, before GIVEN
     void *arg;              // likewise
-    bool alone;             // driver: nobody answered, it does the job itself
 } crew;
 
 static uint32_t crew_state(void)
@@ -43,11 +42,14 @@ void sv_crew_call(void)
     sv_worker_wake();
 }
 
-void sv_crew_run(sv_crew_job *job, void *arg)
+bool sv_crew_there(void)
 {
-    crew.alone =
-        crew_state() == CREW_ASLEEP || !atomic_load_explicit(&crew.there, memory_order_relaxed);
-    if (crew.alone) { // not called, or it has no processor yet: nobody waits for it
+    return crew_state() != CREW_ASLEEP && atomic_load_explicit(&crew.there, memory_order_relaxed);
+}
+
+void sv_crew_run(sv_crew_job *job, void *arg, bool there)
+{
+    if (!there) { // not called, or it has no processor yet: nobody waits for it
         job(arg);
         return;
     }
@@ -56,14 +58,9 @@ void sv_crew_run(sv_crew_job *job, void *arg)
     crew_set(CREW_GIVEN);
 }
 
-bool sv_crew_busy(void)
-{
-    return crew_state() == CREW_GIVEN;
-}
-
 void sv_crew_join(void)
 {
-    while (sv_crew_busy())
+    while (crew_state() == CREW_GIVEN)
         sv_arch_pause();
 }
 

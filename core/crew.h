@@ -9,16 +9,14 @@
 // What the second thread does beside the caller of sv_crew_run.
 typedef void sv_crew_job(void *arg);
 
-// The driver, world stopped. `call`: the second thread gets up and waits, awake. `run` gives it a
-// job, or does the job itself when it isn't there; `join` waits until it is done; `dismiss` lets it
-// lie down again.
+// The driver, world stopped. `call`: the second thread gets up and waits, awake. `there`: it has a
+// processor. `run` gives it a job if it was there, else does the job here and now; `join` waits
+// until it is done; `dismiss` lets it lie down again.
 void sv_crew_call(void);
-void sv_crew_run(sv_crew_job *job, void *arg);
+bool sv_crew_there(void);
+void sv_crew_run(sv_crew_job *job, void *arg, bool there);
 void sv_crew_join(void);
 void sv_crew_dismiss(void);
-
-// Is what `run` gave still being done?
-bool sv_crew_busy(void);
 
 // The second thread: serves until it is dismissed; false: nobody had called.
 bool sv_crew_serve(void);

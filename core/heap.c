@@ -100,6 +100,11 @@ uint64_t sv_heap_mapped_unreleased(void)
     return sv_heap_inuse() + sv_heap_free_unreleased();
 }
 
+uint64_t sv_heap_released(void)
+{
+    return __atomic_load_n(&sv_heap.released_pages, __ATOMIC_RELAXED) << SV_PAGE_SHIFT;
+}
+
 void sv_heap_lock_all(void)
 {
     for (unsigned code = 0; code < SV_NCODE; code++)

@@ -52,10 +52,12 @@ static inline bool sv_heap_marking(void)
 }
 
 // Memory of the heap, in bytes, as of about now: what spans take, objects or not; what is free and
-// still costs memory; and both. Large objects' untouched pages count as if they were backed.
+// still costs memory; both; and what ever went back to the kernel. Large objects' untouched pages
+// count as if they were backed.
 uint64_t sv_heap_inuse(void);
 uint64_t sv_heap_free_unreleased(void);
 uint64_t sv_heap_mapped_unreleased(void);
+uint64_t sv_heap_released(void);
 
 // fork and stops: every lock of the heap, in order.
 void sv_heap_lock_all(void);

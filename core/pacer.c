@@ -17,6 +17,11 @@
 // (simulated; this rule stays below four) and still doesn't bring fast builders under COST_SHARE:
 // to mark a byte costs a fifth of what it cost jq to make it, whenever that is done.
 //
+// Keeping. Memory of an earlier high is there until the scavenger has given it back, and marking
+// before it is full would save none. So the goal doesn't fall below what earlier goals let the heap
+// grow to, less what went back since; but it is never above what tripled growth would be. The
+// scavenger works toward the goal without this (sv_pacer_retain).
+//
 // Growth is net: what the program frees while a cycle runs counts against what it takes.
 #include "pacer.h"
 
@@ -61,17 +66,32 @@ void sv_pacer_init(struct sv_pacer *p, uint32_t gcpercent, uint64_t memlimit, ui
                            .stretch = 1};
 }
 
+static uint64_t goal_floor(const struct sv_pacer *p)
+{
+    return SV_PACER_FIRST * p->gcpercent / 100;
+}
+
+// Roots count for at most what is live: a program with gigabytes of its own mappings and a small
+// heap would otherwise keep as many gigabytes of garbage.
+static uint64_t growth_ordinary(const struct sv_pacer *p)
+{
+    return (p->marked + min_of(p->work_roots, p->marked)) / 100 * p->gcpercent;
+}
+
+static uint64_t growth_most(const struct sv_pacer *p)
+{
+    return STRETCH_MAX * (p->marked / 100 * p->gcpercent);
+}
+
 static uint64_t goal_growth(const struct sv_pacer *p)
 {
     if (p->gcpercent == SV_PACER_OFF)
         return UINT64_MAX;
-    // roots count for at most what is live: a program with gigabytes of its own mappings and a
-    // small heap would otherwise keep as many gigabytes of garbage
-    uint64_t roots = min_of(p->work_roots, p->marked);
-    uint64_t growth = (p->marked + roots) / 100 * p->gcpercent * p->stretch;
+    uint64_t growth = growth_ordinary(p) * p->stretch;
     if (p->stretch > 1)
-        growth = min_of(growth, STRETCH_MAX * (p->marked / 100 * p->gcpercent));
-    return max_of(p->marked + growth, SV_PACER_FIRST * p->gcpercent / 100);
+        growth = min_of(growth, growth_most(p));
+    uint64_t goal = max_of(p->marked + growth, goal_floor(p));
+    return max_of(goal, min_of(p->kept, p->marked + growth_most(p)));
 }
 
 // What the limit leaves for objects: without pages' unused parts and metadata, and without what is
@@ -116,6 +136,13 @@ uint64_t sv_pacer_goal(const struct sv_pacer *p)
     return p->postponed ? max_of(goal, p->postponed + p->postponed / 8) : goal;
 }
 
+uint64_t sv_pacer_retain(const struct sv_pacer *p)
+{
+    struct sv_pacer fresh = *p;
+    fresh.kept = 0;
+    return sv_pacer_goal(&fresh);
+}
+
 // Work on objects that a cycle is taken to find when `live` bytes are live. As the last one found;
 // but a heap that gave nothing back is taken to be live, and so is the first.
 static double work_expected(const struct sv_pacer *p, uint64_t live)
@@ -126,6 +153,11 @@ static double work_expected(const struct sv_pacer *p, uint64_t live)
     return p->stretch > 1 && scale > 1 ? work * scale : work;
 }
 
+double sv_pacer_work(const struct sv_pacer *p, uint64_t live)
+{
+    return work_expected(p, live) + (double)p->work_roots;
+}
+
 // Bytes that the program takes while a cycle has its work done by the workers alone.
 static double runway(const struct sv_pacer *p, uint64_t goal)
 {
@@ -133,7 +165,7 @@ static double runway(const struct sv_pacer *p, uint64_t goal)
     for (unsigned i = 0; i < SV_PACER_HISTORY; i++)
         if (p->cons[i] > cons)
             cons = p->cons[i];
-    return cons * (1 - SHARE) / SHARE * (work_expected(p, goal) + (double)p->work_roots);
+    return cons * (1 - SHARE) / SHARE * sv_pacer_work(p, goal);
 }
 
 uint64_t sv_pacer_trigger(const struct sv_pacer *p)
@@ -180,7 +212,7 @@ void sv_pacer_start(struct sv_pacer *p, uint64_t live)
 void sv_pacer_revise(struct sv_pacer *p, uint64_t live, uint64_t done)
 {
     double goal = (double)sv_pacer_goal(p);
-    double expected = work_expected(p, p->triggered) + (double)p->work_roots;
+    double expected = sv_pacer_work(p, p->triggered);
     double most = (double)live + (double)p->work_roots;
     if ((double)done > expected) {
         uint32_t percent = p->gcpercent == SV_PACER_OFF ? LIMIT_PERCENT : p->gcpercent;
@@ -214,15 +246,29 @@ void sv_pacer_end(struct sv_pacer *p, uint64_t live, uint64_t work, uint64_t dur
     p->cons_next = (p->cons_next + 1) % SV_PACER_HISTORY;
 }
 
+// What the last goal let the heap grow to, or an earlier one, and is still there.
+static uint64_t memory_kept(const struct sv_pacer *p, const struct sv_pacer_found *found)
+{
+    if (p->gcpercent == SV_PACER_OFF)
+        return 0;
+    uint64_t thrift = p->marked ? 0 : p->postponed; // it has grown so far before its first cycle
+    uint64_t allowed = min_of(max_of(goal_growth(p), thrift), goal_memory(p));
+    uint64_t kept = max_of(p->kept, min_of(found->live, allowed));
+    uint64_t released = found->released - p->released;
+    return kept > released ? kept - released : 0;
+}
+
 void sv_pacer_commit(struct sv_pacer *p, const struct sv_pacer_found *found)
 {
     uint64_t reclaimed = found->live > found->marked ? found->live - found->marked : 0;
+    p->kept = memory_kept(p, found); // by the goal that it had
     if (reclaimed < found->live / YIELD_LOW || found->live == 0)
         p->stretch = STRETCH_MAX;
     else if (reclaimed > found->live / YIELD_HIGH)
         p->stretch = 1;
     if (reclaimed > found->live / YIELD_LOW)
         p->yielded = true;
+    p->released = found->released;
     p->marked = found->marked;
     p->work_heap = found->heap_work;
     p->work_live = p->marking ? min_of(p->triggered, found->marked) : found->marked;

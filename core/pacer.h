@@ -30,6 +30,7 @@ struct sv_pacer_found {            // what a cycle found
     uint64_t stacks;               // bytes of stacks
     uint64_t others;               // bytes of other roots
     uint64_t cpu;                  // ns of CPU that the cycle took; 0: not known
+    uint64_t released;             // bytes ever given back to the kernel
     struct sv_pacer_memory memory; // as the cycle left it
 };
 
@@ -42,6 +43,8 @@ struct sv_pacer {
     bool sweeping;                 // commit, swept: the last cycle's garbage isn't all swept
     bool yielded;                  // commit: some cycle gave something back
     uint32_t stretch;              // commit: times the ordinary growth that the goal allows: 1..3
+    uint64_t kept;                 // commit: bytes that earlier goals allowed, less those released
+    uint64_t released;             // commit: bytes ever given back to the kernel
     uint64_t marked;               // commit: bytes that the last cycle marked
     uint64_t work_heap;            // commit: its work on objects ...
     uint64_t work_live;            // commit: ... of so many bytes that were live when it started
@@ -64,6 +67,12 @@ void sv_pacer_init(struct sv_pacer *p, uint32_t gcpercent, uint64_t memlimit, ui
 // leaves less room (then trigger and goal are equal, and cycles follow one another).
 uint64_t sv_pacer_goal(const struct sv_pacer *p);
 uint64_t sv_pacer_trigger(const struct sv_pacer *p);
+
+// The goal without memory of earlier highs: what the scavenger works toward.
+uint64_t sv_pacer_retain(const struct sv_pacer *p);
+
+// Bytes that a cycle is expected to look at when it starts with so many live.
+double sv_pacer_work(const struct sv_pacer *p, uint64_t live);
 
 // The trigger is passed: does a cycle start? No for a program that has lost nothing so far and for
 // which the cycle would be dear; then the trigger has moved up. `cpu`: ns that the process used so

@@ -26,6 +26,7 @@
 
 #include <string.h>
 
+#include "arch.h"
 #include "assist.h"
 #include "cache.h"
 #include "central.h"
@@ -85,6 +86,8 @@ static struct {
     struct sv_marker marker[2];   // the driver's; the crew's inside a stop, else the driver's too
     struct dirty dirty[2];        // likewise
     uint64_t deadline;            // driver: ns, for scanning inside a stop; 0: none
+    uint32_t hands;               // driver: markers at work in this stop
+    _Atomic uint32_t dry;         // they: how many of them have nothing left
     uint64_t pages;               // driver: hardware pages fetched in this round
     uint64_t pages_total;         // driver: in this cycle
     uint64_t assists_told;        // driver: ns of assists that the limiter knows of
@@ -386,7 +389,7 @@ static void flip(void)
 static bool fetch_stopped(void)
 {
     windows_make();
-    sv_crew_run(dirty_fetch, &phase.dirty[1]);
+    sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
     dirty_fetch(&phase.dirty[0]);
     sv_crew_join();
     return fetched();
@@ -397,12 +400,33 @@ static bool time_over(void)
     return phase.deadline && sv_os_now() >= phase.deadline;
 }
 
+// Drains until no marker at work in this stop finds more. One that has nothing left waits for what
+// another may share, since all that the roots lead to may have begun with one of them. False: the
+// time is over.
+static bool drain_together(struct sv_marker *m)
+{
+    for (;;) {
+        while (!sv_mark_drain(m, LOOK_BYTES))
+            if (time_over())
+                return false;
+        // Release and acquire: who counts the last marker sees the pool as the others left it.
+        atomic_fetch_add_explicit(&phase.dry, 1, memory_order_acq_rel);
+        while (sv_work_idle()) {
+            if (atomic_load_explicit(&phase.dry, memory_order_acquire) >= phase.hands)
+                return true;
+            if (time_over())
+                return false;
+            sv_arch_pause();
+        }
+        atomic_fetch_sub_explicit(&phase.dry, 1, memory_order_acq_rel);
+    }
+}
+
 static void crew_scan(void *arg)
 {
     struct dirty *d = arg;
     dirty_scan(d, phase.deadline);
-    while (!sv_mark_drain(dirty_marker(d), LOOK_BYTES) && !time_over())
-        ;
+    drain_together(dirty_marker(d));
     sv_mark_flush(dirty_marker(d));
 }
 
@@ -411,15 +435,14 @@ static void crew_scan(void *arg)
 static bool scan_stopped(uint64_t limit)
 {
     phase.deadline = limit ? sv_os_now() + limit : 0;
-    sv_crew_run(crew_scan, &phase.dirty[1]);
+    bool there = sv_crew_there();
+    phase.hands = there ? 2 : 1;
+    atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
+    sv_crew_run(crew_scan, &phase.dirty[1], there);
     dirty_scan(&phase.dirty[0], phase.deadline);
-    bool busy, dry;
-    do {
-        busy = sv_crew_busy(); // first: what it leaves behind is seen by the drain that follows
-        dry = sv_mark_drain(&phase.marker[0], LOOK_BYTES);
-    } while ((busy || !dry) && !time_over());
+    bool dry = drain_together(&phase.marker[0]);
     sv_crew_join();
-    return dirty_left() == 0 && dry && !busy;
+    return dry && dirty_left() == 0 && sv_work_idle();
 }
 
 // ---- termination --------------------------------------------------------------------------------
@@ -498,7 +521,9 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
     const char *reason = sv_world_stop(phase.in->procfd);
     uint64_t stood = sv_os_now();
     if (!reason) {
-        sv_crew_call();
+        if (phase.in
+                ->beside) // a mark in one stop doesn't wait for a thread that waits for a processor
+            sv_crew_call();
         sv_work_held(true);
         phase_set(SV_PHASE_TERMINATION);
         reason = fn(limit);

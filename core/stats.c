@@ -252,7 +252,7 @@ static void read_heap(struct sv_stats_read *out)
     out->allocated = get(&sv_heap.allocated);
     out->freed = get(&sv_heap.freed);
     out->reclaimed = get(&sv_heap.reclaimed);
-    out->released = sv_heap.released_pages << SV_PAGE_SHIFT;
+    out->released = sv_heap_released();
     out->metadata = sv_metadata_bytes();
     out->foreign = get(&sv_heap.foreign);
 }

@@ -86,7 +86,7 @@ enum {
     ENTRIES = 256,      // pagemap entries read at once
     BATCH_PAGES = 4096, // found by one call of the kernel at most
 };
-#define SPAN ((uintptr_t)1 << 30) // looked at by one call of the kernel at most
+#define SPAN ((uintptr_t)1 << 36) // looked at by one call of the kernel at most
 #define HUGE ((uintptr_t)1 << 21) // pages are not cut off inside of one
 
 // ---- one call of the kernel ---------------------------------------------------------------------

@@ -35,10 +35,17 @@ static struct sv_pacer pacer_stw(uint32_t gcpercent)
     return pacer;
 }
 
+// A scavenger that gives back at once half of what the heap may hold beyond its own goal.
+static uint64_t released(const struct sv_pacer *pacer)
+{
+    return pacer->released + (sv_pacer_goal(pacer) - sv_pacer_retain(pacer)) / 2;
+}
+
 // What a cycle found is told; the goal, which is the trigger.
 static uint64_t found(struct sv_pacer *pacer, uint64_t live, uint64_t marked, uint64_t roots)
 {
-    struct sv_pacer_found found = {.live = live, .marked = marked, .others = roots};
+    struct sv_pacer_found found = {
+        .live = live, .marked = marked, .others = roots, .released = released(pacer)};
     sv_pacer_commit(pacer, &found);
     cr_assert(sv_pacer_trigger(pacer) == sv_pacer_goal(pacer));
     return sv_pacer_goal(pacer);
@@ -192,7 +199,7 @@ Test(pacer, one_step_up_costs_few_cycles)
     cr_assert(cycles <= 2 && p.cycles == cycles, "%u, then %u cycles", cycles, p.cycles);
 }
 
-// A program that drops most of what it had: the next goal is small again.
+// A program that drops most of what it had: the goal falls as its memory goes back.
 Test(pacer, one_step_down_lowers_the_goal)
 {
     struct program p = program_start(100);
@@ -200,11 +207,33 @@ Test(pacer, one_step_down_lowers_the_goal)
     p.live = 50 * MIB;
     p.garbage = 3 * GIB;
     program_collect(&p);
+    cr_assert(near(p.trigger, 200 * MIB), "%lu", p.trigger);
+    for (int i = 0; i < 100; i++) {
+        p.garbage = 20 * MIB;
+        program_collect(&p);
+    }
     cr_assert(near(p.trigger, 100 * MIB), "%lu", p.trigger);
+    cr_assert(near(sv_pacer_retain(&p.pacer), p.trigger));
+}
+
+// What swings between high and low is marked once for each time that the memory of the high fills.
+Test(pacer, memory_of_a_high_is_used_at_the_low)
+{
+    struct sv_pacer pacer = pacer_stw(100);
+    struct sv_pacer_found high = {.live = 200 * MIB, .marked = 100 * MIB};
+    struct sv_pacer_found low = {.live = 200 * MIB, .marked = 60 * MIB};
+    sv_pacer_commit(&pacer, &high);
+    sv_pacer_commit(&pacer, &low);
+    cr_assert(near(sv_pacer_goal(&pacer), 200 * MIB), "%lu", sv_pacer_goal(&pacer));
+    cr_assert(near(sv_pacer_retain(&pacer), 120 * MIB), "%lu", sv_pacer_retain(&pacer));
+    low.released = 30 * MIB;
+    sv_pacer_commit(&pacer, &low);
+    cr_assert(near(sv_pacer_goal(&pacer), 170 * MIB), "%lu", sv_pacer_goal(&pacer));
 }
 
 // Fruitless cycles for a long time, then every byte is lost. The one long wait is over with the
-// first cycle that finds something, and after it the heap stays below twice what is live.
+// first cycle that finds something, and when its memory has gone back the heap stays below twice
+// what is live.
 Test(pacer, leak_that_starts_late)
 {
     struct program p = program_start(100);
@@ -217,6 +246,9 @@ Test(pacer, leak_that_starts_late)
         program_run(&p, 0, 64 << 10);
     cr_assert(p.peak <= 4 * p.live + MIB, "%lu before the first cycle", p.peak);
     cr_assert(p.pacer.stretch == 1);
+    for (cycles = p.cycles; p.cycles < cycles + 20;)
+        program_run(&p, 0, 64 << 10);
+    cr_assert(p.peak <= 4 * p.live + MIB, "%lu while it goes back", p.peak);
     p.peak = 0;
     for (int i = 0; i < 100000; i++)
         program_run(&p, 0, 64 << 10);
@@ -330,7 +362,10 @@ static void thrift_run(struct thrift *t, uint64_t keep, uint64_t lose, double ns
             continue;
         }
         double cost = MARK_NS * (double)p->live;
-        struct sv_pacer_found found = {.live = heap, .marked = p->live, .cpu = (uint64_t)cost};
+        struct sv_pacer_found found = {.live = heap,
+                                       .marked = p->live,
+                                       .cpu = (uint64_t)cost,
+                                       .released = released(&p->pacer)};
         t->cost += cost;
         t->cpu += cost;
         p->garbage = 0;
@@ -371,7 +406,7 @@ Test(pacer, thrift_is_about_cost)
 }
 
 // Build-ups of every size at the speed of jq's, then a leak: never above four times what is live, or
-// 32 MiB, whichever is more; twice once a cycle has found the leak.
+// 32 MiB, whichever is more; twice when a cycle has found the leak and the memory has gone back.
 Test(pacer, thrift_is_bounded)
 {
     for (uint64_t size = 2 * MIB; size < 1000 * MIB; size += size / 10) {
@@ -382,6 +417,8 @@ Test(pacer, thrift_is_bounded)
         while (!t.program.pacer.yielded || t.program.pacer.stretch > 1)
             thrift_run(&t, 0, MIB, 2);
         uint64_t bound = 4 * live > 32 * MIB ? 4 * live : 32 * MIB;
+        cr_assert(t.program.peak <= bound + 2 * MIB, "%lu: peak %lu", size, t.program.peak);
+        thrift_run(&t, 0, 40 * live, 2);
         cr_assert(t.program.peak <= bound + 2 * MIB, "%lu: peak %lu", size, t.program.peak);
         t.program.peak = 0;
         thrift_run(&t, 0, 20 * live, 2);
@@ -539,6 +576,7 @@ static struct outcome sim_cycle(struct sim *s, int cycle)
     live = scene->keeps || live > start ? start : live;
     s->work = live * scannable + stacks + scene->globals;
     s->done = s->credit = s->assists = s->worker = 0;
+    uint64_t gone = released(&s->pacer);
     sv_pacer_start(&s->pacer, (uint64_t)start);
     double dt = s->work / SCAN / procs / 2000;
     while (s->done < s->work)
@@ -556,6 +594,7 @@ static struct outcome sim_cycle(struct sim *s, int cycle)
                                    .heap_work = (uint64_t)(live * scannable),
                                    .stacks = (uint64_t)stacks,
                                    .others = (uint64_t)scene->globals,
+                                   .released = gone,
                                    .memory = {inuse + (uint64_t)scene->overhead, 0, inuse}};
     sv_pacer_commit(&s->pacer, &found);
     s->heap = (double)found.marked;
@@ -744,7 +783,8 @@ Test(pacer, leak_beside_the_program)
     cr_assert(o.peak > 240 * MIB && o.peak <= 1.05 * 256 * MIB, "%f", o.peak);
     for (int cycle = 1; cycle < 30; cycle++) {
         o = sim_cycle(&s, cycle);
-        cr_assert(o.peak <= 2.5 * 64 * MIB, "cycle %d: %f", cycle, o.peak);
+        double most = cycle < 5 ? 4.2 : 2.5;
+        cr_assert(o.peak <= most * 64 * MIB, "cycle %d: %f", cycle, o.peak);
     }
 }
 
