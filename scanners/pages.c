@@ -23,50 +23,12 @@
 #include "pages.h"
 
 #include "proc.h"
+#include "scan.h"
 #include "scanners.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
-#include <sys/ioctl.h>
-
-// From Linux 6.7's <linux/fs.h>, which the headers we build with need not have.
-struct scan_region {
-    uint64_t start;
-    uint64_t end;
-    uint64_t categories;
-};
-
-struct scan_arg {
-    uint64_t size;
-    uint64_t flags;
-    uint64_t start;
-    uint64_t end;
-    uint64_t walk_end; // out: where the kernel stopped
-    uint64_t vec;
-    uint64_t vec_len;
-    uint64_t max_pages;
-    uint64_t category_inverted;
-    uint64_t category_mask;
-    uint64_t category_anyof_mask;
-    uint64_t return_mask;
-};
-
-#define SCAN_CALL _IOWR('f', 16, struct scan_arg)
-
-enum {
-    SCAN_FILE = 1 << 2,
-    SCAN_PRESENT = 1 << 3,
-    SCAN_SWAPPED = 1 << 4,
-    SCAN_ZERO = 1 << 5,
-    SCAN_GUARD = 1 << 8 // Linux 6.15
-};
-
-// Of a pagemap entry: Documentation/admin-guide/mm/pagemap.rst.
-#define ENTRY_PRESENT (UINT64_C(1) << 63)
-#define ENTRY_SWAPPED (UINT64_C(1) << 62)
-#define ENTRY_FILE (UINT64_C(1) << 61)
-#define ENTRY_GUARD (UINT64_C(1) << 58)
 
 enum { REGIONS = 64, ENTRIES = 256, RESIDENT_BYTES = 1024 }; // buffers; the stack may be small
 
@@ -243,7 +205,7 @@ static int scan_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool 
 
 static int entry_add(struct joiner *j, uintptr_t at, uint64_t entry, bool file)
 {
-    if (!(entry & (ENTRY_PRESENT | ENTRY_SWAPPED)) || (entry & ENTRY_GUARD))
+    if (!(entry & ENTRY_USED) || (entry & ENTRY_GUARD))
         return 0;
     if (file && (entry & ENTRY_FILE))
         return 0;

@@ -30,56 +30,16 @@
 
 #include "pages.h"
 #include "proc.h"
+#include "scan.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/userfaultfd.h>
 #include <stdatomic.h>
-#include <sys/ioctl.h>
 
-// From Linux 6.7's <linux/userfaultfd.h> and <linux/fs.h>, which the headers we build with need not
-// have.
+// From Linux 6.7's <linux/userfaultfd.h>, which the headers we build with need not have.
 #define FEATURE_WP_UNPOPULATED (UINT64_C(1) << 13)
 #define FEATURE_WP_ASYNC (UINT64_C(1) << 15)
-
-struct scan_region {
-    uint64_t start;
-    uint64_t end;
-    uint64_t categories;
-};
-
-struct scan_arg {
-    uint64_t size;
-    uint64_t flags;
-    uint64_t start;
-    uint64_t end;
-    uint64_t walk_end; // out: where the kernel stopped
-    uint64_t vec;
-    uint64_t vec_len;
-    uint64_t max_pages;
-    uint64_t category_inverted;
-    uint64_t category_mask;
-    uint64_t category_anyof_mask;
-    uint64_t return_mask;
-};
-
-#define SCAN_CALL _IOWR('f', 16, struct scan_arg)
-
-enum { SCAN_PROTECT = 1, SCAN_REGISTERED = 2 }; // of flags
-
-enum { // of categories
-    SCAN_WRITTEN = 1 << 1,
-    SCAN_PRESENT = 1 << 3,
-    SCAN_SWAPPED = 1 << 4,
-    SCAN_ZERO = 1 << 5,
-    SCAN_SOFTDIRTY = 1 << 7,
-    SCAN_GUARD = 1 << 8 // Linux 6.15
-};
-
-// Of a pagemap entry: Documentation/admin-guide/mm/pagemap.rst.
-#define ENTRY_USED (UINT64_C(3) << 62) // present or swapped
-#define ENTRY_GUARD (UINT64_C(1) << 58)
-#define ENTRY_SOFTDIRTY (UINT64_C(1) << 55)
 
 enum {
     REGIONS = 512,      // of one scan: 12 KiB of the driver's stack
