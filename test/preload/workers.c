@@ -8,6 +8,10 @@
 
 #include "lib/witness.h"
 
+#include <linux/capability.h>
+
+int capset(void *header, const void *data); // libc's, declared in libcap's header only
+
 static void *thread_nothing(void *arg)
 {
     return arg;
@@ -53,6 +57,23 @@ static witness_noinline void last_thread(void)
     WITNESS_NEED(waitpid(pid, &status, 0) == pid && status == 0, "the last thread: %d", status);
 }
 
+// What changes the credentials of one thread, then what glibc has all threads do: it aborts when
+// that succeeds in one and fails in another. Only root has something to lose.
+static witness_noinline void credentials(void)
+{
+    int status;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct none[2] = {0};
+        salvage_collect();
+        capset(&header, none);
+        int dropped = setuid(65534); // refused now
+        _exit(dropped == 0 ? 1 : 0);
+    }
+    WITNESS_NEED(waitpid(pid, &status, 0) == pid && status == 0, "credentials: %d", status);
+}
+
 int main(void)
 {
     if (salvage_collect == NULL) {
@@ -64,6 +85,8 @@ int main(void)
         worker_follow();
     for (int i = 0; i < 20; i++)
         last_thread();
-    printf("2 passed, 0 failed\n");
+    if (geteuid() == 0)
+        credentials();
+    printf("3 passed, 0 failed\n");
     return 0;
 }
