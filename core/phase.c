@@ -430,23 +430,6 @@ static void crew_scan(void *arg)
     sv_mark_flush(dirty_marker(d));
 }
 
-// Scans what was fetched and what that finds, for at most `limit` ns (0: no limit); false: there
-// wasn't the time.
-static bool scan_stopped(uint64_t limit)
-{
-    phase.deadline = limit ? sv_os_now() + limit : 0;
-    bool there = sv_crew_there();
-    phase.hands = there ? 2 : 1;
-    atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
-    sv_crew_run(crew_scan, &phase.dirty[1], there);
-    dirty_scan(&phase.dirty[0], phase.deadline);
-    bool dry = drain_together(&phase.marker[0]);
-    sv_crew_join();
-    return dry && dirty_left() == 0 && sv_work_idle();
-}
-
-// ---- termination --------------------------------------------------------------------------------
-
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
@@ -464,20 +447,35 @@ static const char *roots_stopped(void)
     return reason;
 }
 
-// What is left, if `limit` ns are enough for each part of it (0: no limit). phase.done: it was all.
+// Scans what was fetched, with `roots` those too, and what that finds, for at most `limit` ns (0: no
+// limit). The second marker begins with what was written while the driver looks at roots.
+// phase.done: there was the time.
+static const char *scan_stopped(uint64_t limit, bool roots)
+{
+    phase.deadline = limit ? sv_os_now() + limit : 0;
+    bool there = sv_crew_there();
+    phase.hands = there ? 2 : 1;
+    atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
+    sv_crew_run(crew_scan, &phase.dirty[1], there);
+    const char *reason = roots ? roots_stopped() : NULL;
+    dirty_scan(&phase.dirty[0], phase.deadline);
+    bool dry = drain_together(&phase.marker[0]);
+    sv_crew_join();
+    phase.done = dry && dirty_left() == 0 && sv_work_idle();
+    return reason;
+}
+
+// ---- termination --------------------------------------------------------------------------------
+
+// What is left, if `limit` ns are enough for it (0: no limit). phase.done: it was all.
 static const char *rest_mark(uint64_t limit)
 {
     if (phase.in->beside) {
         if (!fetch_stopped())
             return "the barrier failed";
         phase.stats->dirty_final = phase.pages;
-        if (!scan_stopped(limit))
-            return NULL;
     }
-    const char *reason = roots_stopped();
-    if (!reason)
-        phase.done = scan_stopped(limit);
-    return reason;
+    return scan_stopped(limit, true);
 }
 
 // What a stop does to end the mark. phase.done: it was all, and the cycle has flipped.
@@ -506,8 +504,7 @@ static const char *stop_finish(uint64_t limit)
 // What a stop does when the program writes faster than the collector looks: only that.
 static const char *stop_scan(uint64_t limit)
 {
-    phase.done = scan_stopped(limit);
-    return NULL;
+    return scan_stopped(limit, false);
 }
 
 typedef const char *stop_fn(uint64_t limit);
