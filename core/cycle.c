@@ -53,9 +53,10 @@
 #define ANSWER_NS 50000000u    // between two looks whether the worker is still there
 #define SWEEP_BATCH 16u        // spans between two looks at what is asked
 #define STOP_SHORT_NS 1000000  // a mark in one stop no longer than the two beside the program
-#define STOP_BUSY_NS 10000000  // the same for a program that has so much to be marked that stops
+#define STOP_BUSY_NS 20000000  // the same for a program that has so much to be marked that stops
 #define STOP_BUSY_SHARE 8      // would take one part in so many of its time
 #define STOP_RATE 0.5          // ns a byte marked in a stop, before it was measured
+#define STOP_RATE_TWO 0.3      // by two markers
 #define HELP_NAP_NS 100000u    // a helper that finds nothing to do looks again so much later
 #define IDLE_CPU_NS 1000000u   // who used less since the last cycle has nothing new to find
 
@@ -83,6 +84,11 @@ static struct {
 
 _Atomic uint32_t sv_cycle_ticks;
 
+static double stop_rate_guess(void)
+{
+    return cycle.pacer.procs > 1 ? STOP_RATE_TWO : STOP_RATE;
+}
+
 void sv_cycle_init(void)
 {
     uint64_t first = UINT64_MAX;
@@ -91,7 +97,7 @@ void sv_cycle_init(void)
         cycle.beside = sv_options.barrier != SV_BARRIER_STW && sv_options.workers != 0;
         sv_pacer_init(&cycle.pacer, sv_options.gcpercent, sv_options.memlimit, sv_os_processors());
         sv_limiter_init(&cycle.limiter, sv_os_processors(), sv_os_now());
-        cycle.stop_rate = STOP_RATE;
+        cycle.stop_rate = stop_rate_guess();
         first = sv_pacer_trigger(&cycle.pacer);
     }
     uint32_t ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
@@ -210,7 +216,7 @@ static void cycle_pace(struct sv_stats_cycle *stats)
 static void stop_rate_learn(const struct sv_stats_cycle *stats, bool beside)
 {
     double told = stats->scanned ? (double)stats->scanned : 1;
-    cycle.stop_rate = beside ? cycle.stop_rate + (STOP_RATE - cycle.stop_rate) / 8
+    cycle.stop_rate = beside ? cycle.stop_rate + (stop_rate_guess() - cycle.stop_rate) / 8
                              : (double)stats->all[SV_STOP_TERMINATION].total / told;
 }
 
@@ -226,7 +232,8 @@ static bool stop_is_short(const struct sv_stats_cycle *stats, uint64_t live)
         return false;
     double expected = cycle.stop_rate * sv_pacer_work(&cycle.pacer, live);
     uint64_t last = atomic_load_explicit(&cycle.last, memory_order_relaxed);
-    bool busy = last && expected * STOP_BUSY_SHARE > (double)(sv_os_now() - last);
+    bool busy = last && cycle.pacer.stretch == 1 &&
+                expected * STOP_BUSY_SHARE > (double)(sv_os_now() - last);
     return expected < (busy ? STOP_BUSY_NS : STOP_SHORT_NS);
 }
 

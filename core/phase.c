@@ -59,11 +59,13 @@
 #define ROUND_ENOUGH 128u               // hardware pages: as few as a stop can scan
 #define CATCH_MAX 8u                    // rounds that slow the program down
 #define CATCH_ENOUGH 1000u              // hardware pages: as few as a stop can fetch
-#define REST_NS 250000u // for each part of the rest in a try to finish; doubled after
-#define TRIES_SHORT 32u // so many tries, and again
-#define TRIES_MAX 96u   // then a try takes as long as it takes
-#define SCAN_NS 700000u // for scanning in a stop that does nothing else
-#define RUN_NS 200000u  // how long the program runs between such stops
+#define REST_NS 250000u      // for each part of the rest in a try to finish; doubled after
+#define TRIES_SHORT 32u      // so many tries, and again
+#define TRIES_MAX 96u        // then a try takes as long as it takes
+#define SCAN_NS 700000u      // for scanning in a stop that does nothing else
+#define PREEMPTED_NS 500000u // more than a second marker should wait for a processor
+#define ALONE_MAX 63u
+#define RUN_NS 200000u // how long the program runs between such stops
 
 struct range {
     uintptr_t lo, hi;
@@ -83,14 +85,16 @@ struct dirty {
 };
 
 static struct {
-    struct sv_marker marker[2];   // the driver's; the crew's inside a stop, else the driver's too
-    struct dirty dirty[2];        // likewise
-    uint64_t deadline;            // driver: ns, for scanning inside a stop; 0: none
-    uint32_t hands;               // driver: markers at work in this stop
-    _Atomic uint32_t dry;         // they: how many of them have nothing left
-    uint64_t pages;               // driver: hardware pages fetched in this round
-    uint64_t pages_total;         // driver: in this cycle
-    uint64_t assists_told;        // driver: ns of assists that the limiter knows of
+    struct sv_marker marker[2]; // the driver's; the crew's inside a stop, else the driver's too
+    struct dirty dirty[2];      // likewise
+    uint64_t deadline;          // driver: ns, for scanning inside a stop; 0: none
+    uint32_t hands;             // driver: markers at work in this stop
+    uint32_t alone;             // driver: cycles in one stop that it does alone, this one included
+    uint64_t preempted;         // crew: ns that it waited for a processor in this stop
+    _Atomic uint32_t dry;       // they: how many of them have nothing left
+    uint64_t pages;             // driver: hardware pages fetched in this round
+    uint64_t pages_total;       // driver: in this cycle
+    uint64_t assists_told;      // driver: ns of assists that the limiter knows of
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
     bool armed;                   // driver: the barrier is open
@@ -425,9 +429,13 @@ static bool drain_together(struct sv_marker *m)
 static void crew_scan(void *arg)
 {
     struct dirty *d = arg;
+    uint64_t began = sv_os_now(), cpu = sv_os_cpu_thread();
     dirty_scan(d, phase.deadline);
     drain_together(dirty_marker(d));
     sv_mark_flush(dirty_marker(d));
+    cpu = sv_os_cpu_thread() - cpu;
+    uint64_t took = sv_os_now() - began;
+    phase.preempted = took > cpu ? took - cpu : 0;
 }
 
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
@@ -518,8 +526,7 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
     const char *reason = sv_world_stop(phase.in->procfd);
     uint64_t stood = sv_os_now();
     if (!reason) {
-        if (phase.in
-                ->beside) // a mark in one stop doesn't wait for a thread that waits for a processor
+        if (phase.alone == 0)
             sv_crew_call();
         sv_work_held(true);
         phase_set(SV_PHASE_TERMINATION);
@@ -689,6 +696,7 @@ static void abandon(void)
 
 static const char *collect_beside(void)
 {
+    phase.alone = 0;
     const char *reason = prepare();
     sv_chaos();
     if (!reason)
@@ -701,12 +709,22 @@ static const char *collect_beside(void)
     return reason;
 }
 
+// Two markers halve such a stop; but one that waits for a processor has what the other waits for,
+// and it lasts as long as a time slice. After that the driver does some alone, more each time.
 static const char *collect_stopped(void)
 {
+    static uint32_t alone; // stops to go alone after the last one that had to wait
     sv_assist_begin(NULL);
     phase.assists_told = 0;
+    phase.preempted = 0;
+    phase.alone -= phase.alone > 0;
     atomic_store_explicit(&sv_heap.marked, 0, memory_order_relaxed);
-    return terminate(stop_finish, 0);
+    const char *reason = terminate(stop_finish, 0);
+    if (phase.preempted > PREEMPTED_NS)
+        phase.alone = alone = alone < ALONE_MAX ? 2 * alone + 1 : ALONE_MAX;
+    else if (phase.alone == 0)
+        alone /= 2;
+    return reason;
 }
 
 static void sums_take(struct sv_stats_cycle *stats)
