@@ -8,7 +8,7 @@
 //   4. central   one for each code, in ascending order of code when several are taken  (central.c)
 //   5. heap      the page allocator, the large objects, growth                         (heap.c)
 //   6. metadata  the private jemalloc                                                  (metadata.c)
-//   7. pool      its own use of metadata while the world is stopped                    (work.c)
+//   7. users     those who use metadata at once under one's lock, inside a stop        (metadata.c)
 //
 // By itself: worker, around the starting and ending of workers, in which malloc may be called: it
 // is only ever tried, but by who ends them (worker.c).

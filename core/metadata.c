@@ -55,6 +55,7 @@ struct range {
 };
 
 static struct sv_lock metadata_lock;
+static struct sv_lock users_lock;    // who holds metadata's, and who helps it inside a stop
 static bool metadata_used;           // lock: jemalloc has run
 static struct range ranges[NRANGES]; // lock to write: ascending, disjoint, not adjacent
 static _Atomic uint32_t nranges;     // lock to write
@@ -401,12 +402,14 @@ bool sv_metadata_locked_here(void)
 void sv_metadata_lock_reset(void)
 {
     sv_lock_reset(&metadata_lock);
+    sv_lock_reset(&users_lock);
 }
 
 void sv_metadata_fork_child(void)
 {
     if (metadata_used)
         meta_postfork_child();
+    sv_lock_reset(&users_lock);
     sv_lock_release(&metadata_lock);
 }
 
@@ -424,11 +427,13 @@ void *sv_metadata_alloc_held(size_t bytes)
 {
     int saved = errno;
     void *p = NULL;
+    sv_lock_acquire(&users_lock);
     if (!metadata_used)
         metadata_used = metadata_start();
     if (metadata_used) // 0 bytes are undefined there
         p = meta_mallocx(bytes ? bytes : 1, FLAGS_ALIGN_16 | FLAGS_ZERO);
     thread_leave();
+    sv_lock_release(&users_lock);
     errno = saved;
     return p;
 }
@@ -436,9 +441,11 @@ void *sv_metadata_alloc_held(size_t bytes)
 void sv_metadata_free_held(void *p, size_t bytes)
 {
     int saved = errno;
+    sv_lock_acquire(&users_lock);
     if (p)
         meta_sdallocx(p, bytes ? bytes : 1, FLAGS_ALIGN_16);
     thread_leave();
+    sv_lock_release(&users_lock);
     errno = saved;
 }
 

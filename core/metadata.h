@@ -24,7 +24,8 @@ bool sv_metadata_locked_here(void); // by the calling thread
 void *sv_metadata_alloc(size_t bytes);
 void sv_metadata_free(void *p, size_t bytes); // bytes as asked for; p may be NULL
 
-// The same with the lock held by the caller (the collector while the world is stopped).
+// The same with the lock held by the caller (the collector while the world is stopped), or for the
+// caller by whoever stopped the world.
 void *sv_metadata_alloc_held(size_t bytes);
 void sv_metadata_free_held(void *p, size_t bytes);
 

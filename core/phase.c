@@ -48,18 +48,20 @@
 #include "world.h"
 
 #define HW_PAGE 4096u
-#define RANGE_MAX (8 * HW_PAGE)         // bytes of written memory scanned between two looks
-#define RANGES_MIN 16384u               // written ranges kept for later, at least
-#define WINDOWS_MAX 128u                // parts of the heap that are asked about one by one
-#define WINDOW_GAP 256u                 // pages that are free between two of them, at least
-#define LOOK_RANGES 8u                  // ranges between two looks at the clock inside a stop
-#define LOOK_BYTES ((uint64_t)32 << 10) // bytes likewise
-#define SLICE ((uint64_t)128 << 10)     // bytes likewise, while the program runs
-#define ROUNDS_MAX 4u                   // of pre-cleaning
-#define ROUND_ENOUGH 128u               // hardware pages: as few as a stop can scan
-#define CATCH_MAX 8u                    // rounds that slow the program down
-#define CATCH_ENOUGH 1000u              // hardware pages: as few as a stop can fetch
+#define RANGE_MAX (8 * HW_PAGE)          // bytes of written memory scanned between two looks
+#define RANGES_MIN 16384u                // written ranges kept for later, at least
+#define WINDOWS_MAX 128u                 // parts of the heap that are asked about one by one
+#define WINDOW_GAP 256u                  // pages that are free between two of them, at least
+#define LOOK_RANGES 8u                   // ranges between two looks at the clock inside a stop
+#define LOOK_BYTES ((uint64_t)32 << 10)  // bytes likewise
+#define SLICE ((uint64_t)128 << 10)      // bytes likewise, while the program runs
+#define ROUNDS_MAX 4u                    // of pre-cleaning
+#define ROUND_ENOUGH 128u                // hardware pages: as few as a stop can scan
+#define ROOTS_ENOUGH ((uint64_t)1 << 20) // bytes of roots that a stop can look at
+#define CATCH_MAX 8u                     // rounds that slow the program down
+#define CATCH_ENOUGH 1000u               // hardware pages: as few as a stop can fetch
 #define REST_NS 250000u      // for each part of the rest in a try to finish; doubled after
+#define TRIES_ONCE 8u        // so many tries don't watch again what they find
 #define TRIES_SHORT 32u      // so many tries, and again
 #define TRIES_MAX 96u        // then a try takes as long as it takes
 #define SCAN_NS 700000u      // for scanning in a stop that does nothing else
@@ -97,6 +99,7 @@ static struct {
     uint64_t assists_told;      // driver: ns of assists that the limiter knows of
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
+    _Atomic bool again;           // driver: what is fetched is watched again
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -155,14 +158,16 @@ static void dirty_add(void *arg, uintptr_t lo, uintptr_t hi)
         end = hi - lo > RANGE_MAX ? lo + RANGE_MAX : hi;
         if (d->n < d->cap)
             d->ranges[d->n++] = (struct range){lo, end};
-        else
-            sv_mark_page(dirty_marker(d), lo, end);
+        else // no room: what lies between is looked at, too
+            d->ranges[d->n - 1].hi = end;
     }
 }
 
-// Fetches what was written in a part of the heap.
+// Fetches what was written in a part of the heap, and watches it again unless that would only cost
+// (a flush of the processors' tables for nearly every page).
 static void dirty_fetch(void *arg)
 {
+    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
     struct dirty *d = arg;
     uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
     d->pages = 0;
@@ -174,7 +179,7 @@ static void dirty_fetch(void *arg)
     d->failed = 0;
     for (uint32_t i = 0; i < d->nwindows && d->failed == 0; i++)
         d->failed =
-            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, true, dirty_add, d);
+            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, again, dirty_add, d);
 }
 
 static struct range *dirty_take(struct dirty *d)
@@ -301,10 +306,17 @@ static const char *drain_beside(void)
     }
 }
 
+static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    (void)arg;
+    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
+    return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
+}
+
 static const char *roots_beside(void)
 {
     struct sv_rootset_visitor v = visitor_make();
-    const char *reason = sv_rootset_visit_running(&v);
+    const char *reason = sv_rootset_visit_running(&v, NULL);
     phase.stats->roots += v.others;
     return reason;
 }
@@ -329,6 +341,26 @@ static const char *preclean(void)
     return reason;
 }
 
+// Likewise for roots, where they are many: the last stop would look at what was written of them.
+// What always counts as written (shared mappings) ends it after one round.
+static const char *roots_preclean(void)
+{
+    uint64_t last = phase.stats->roots;
+    const char *reason = NULL;
+    for (unsigned round = 0; round < ROUNDS_MAX && last > ROOTS_ENOUGH && !reason; round++) {
+        sv_chaos();
+        struct sv_rootset_visitor v = visitor_make();
+        reason = sv_rootset_visit_running(&v, roots_written);
+        if (!reason)
+            reason = drain_beside();
+        phase.stats->roots += v.others;
+        if (v.others > last / 2)
+            break;
+        last = v.others;
+    }
+    return reason;
+}
+
 static const char *mark_beside(void)
 {
     sv_assist_begin(sv_rootset_pages());
@@ -340,6 +372,8 @@ static const char *mark_beside(void)
         reason = drain_beside();
     if (!reason && phase.in->barrier->rounds)
         reason = preclean();
+    if (!reason && phase.in->barrier->rounds)
+        reason = roots_preclean();
     return reason;
 }
 
@@ -390,13 +424,24 @@ static void flip(void)
 
 // ---- both threads inside a stop -----------------------------------------------------------------
 
-static bool fetch_stopped(void)
+static bool fetch_begin(void)
 {
     windows_make();
-    sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
+    if (!sv_crew_there()) // not yet
+        return false;
+    sv_crew_run(dirty_fetch, &phase.dirty[1], true);
+    return true;
+}
+
+static const char *fetch_end(bool begun)
+{
+    if (!begun)
+        sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
     dirty_fetch(&phase.dirty[0]);
     sv_crew_join();
-    return fetched();
+    bool ok = fetched();
+    phase.stats->dirty_final = phase.pages;
+    return ok ? NULL : "the barrier failed";
 }
 
 static bool time_over(void)
@@ -438,12 +483,6 @@ static void crew_scan(void *arg)
     phase.preempted = took > cpu ? took - cpu : 0;
 }
 
-static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
-{
-    (void)arg;
-    return phase.in->barrier->written(lo, hi, true, fn, fn_arg);
-}
-
 static const char *roots_stopped(void)
 {
     struct sv_rootset_visitor v = visitor_make();
@@ -475,27 +514,22 @@ static const char *scan_stopped(uint64_t limit, bool roots)
 
 // ---- termination --------------------------------------------------------------------------------
 
-// What is left, if `limit` ns are enough for it (0: no limit). phase.done: it was all.
-static const char *rest_mark(uint64_t limit)
-{
-    if (phase.in->beside) {
-        if (!fetch_stopped())
-            return "the barrier failed";
-        phase.stats->dirty_final = phase.pages;
-    }
-    return scan_stopped(limit, true);
-}
-
-// What a stop does to end the mark. phase.done: it was all, and the cycle has flipped.
+// What a stop does to end the mark, if `limit` ns are enough (0: no limit). phase.done: it was all, and the cycle has flipped.
 static const char *stop_finish(uint64_t limit)
 {
+    bool beside = phase.in->beside;
+    bool begun = beside && fetch_begin(); // by the second marker, while mappings are listed
     const char *reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
-    if (!reason && !phase.in->beside) { // all of it, in this stop
+    const char *failed = beside ? fetch_end(begun) : NULL;
+    reason = reason ? reason : failed;
+    if (!reason && !beside) { // all of it, in this stop
         markers_begin();
         phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
     }
-    if (!reason)
-        reason = rest_mark(limit);
+    if (!reason && beside) // first: where it takes too long, nothing else is begun
+        reason = scan_stopped(limit, false);
+    if (!reason && (!beside || phase.done))
+        reason = scan_stopped(limit, true);
     if (!reason && phase.done) {
         caches_blacken();
         sv_mark_account(&phase.marker[0]);
@@ -505,7 +539,6 @@ static const char *stop_finish(uint64_t limit)
         if (!reason)
             flip();
     }
-    sv_rootset_end();
     return reason;
 }
 
@@ -538,6 +571,7 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
         sv_work_held(false);
         sv_crew_dismiss();
         sv_world_resume();
+        sv_rootset_end();
     }
     phase.stats->threads = sv_world_signalled;
     phase.stats->asleep = sv_world_asleep;
@@ -562,10 +596,10 @@ static const char *stop_first(void)
         reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
         if (!reason)
             sv_rootset_visit_stacks(&v, false);
-        sv_rootset_end();
         caches_blacken();
         sv_work_held(false);
         sv_world_resume();
+        sv_rootset_end();
     }
     sv_stats_stop(phase.stats, SV_STOP_PREPARE, began, stood, sv_os_now());
     locks_drop();
@@ -668,6 +702,18 @@ static const char *catch_up(void)
     return reason;
 }
 
+// What a stop fetched, didn't scan to the end, and didn't watch again: the same once more.
+static bool fetch_again(void)
+{
+    if (!phase.in->barrier->rounds)
+        return true;
+    for (unsigned i = 0; i < 2; i++) {
+        phase.dirty[i].n = 0;
+        atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
+    }
+    return fetch_beside();
+}
+
 // Tries to finish until a try finds so little that it can.
 static const char *terminate_beside(void)
 {
@@ -677,11 +723,16 @@ static const char *terminate_beside(void)
         sv_chaos();
         reason = drain_beside(); // what the last ones inside left
         uint64_t limit = try < TRIES_MAX ? REST_NS << (try / TRIES_SHORT) : 0;
+        atomic_store_explicit(&phase.again, try >= TRIES_ONCE, memory_order_relaxed);
         if (!reason)
             reason = terminate(stop_finish, limit);
+        bool again = atomic_exchange_explicit(&phase.again, true, memory_order_relaxed);
         if (reason || phase.done)
             break;
-        reason = leftover_scan();
+        if (!again && !fetch_again())
+            reason = "the barrier failed";
+        if (!reason)
+            reason = leftover_scan();
     }
     return reason;
 }
@@ -697,6 +748,7 @@ static void abandon(void)
 static const char *collect_beside(void)
 {
     phase.alone = 0;
+    atomic_store_explicit(&phase.again, true, memory_order_relaxed);
     const char *reason = prepare();
     sv_chaos();
     if (!reason)

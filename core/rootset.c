@@ -449,22 +449,31 @@ static void general_offer(void *arg, uintptr_t lo, uintptr_t hi, uint32_t flags)
     v->range(v->arg, lo, hi, (flags & SV_MAP_EXEC) || !(flags & SV_MAP_READ));
 }
 
-// `exclude` is a variable of its own: the stop that follows makes the set's anew.
-const char *sv_rootset_visit_running(struct sv_rootset_visitor *v)
+// What is visited while the program runs: not the collector's memory, and no stacks. `exclude` is a
+// variable of its own: the stop that follows makes the set's anew.
+static bool running_make(struct ranges *exclude, bool first)
+{
+    if (first)
+        ranges_free(&set.presumed);
+    bool made = base_make(0) && (!first || presumed_make()) &&
+                ranges_make(exclude, set.base.n + set.presumed.n + 1);
+    for (size_t i = 0; made && i < set.base.n; i++)
+        exclude->v[exclude->n++] = set.base.v[i];
+    for (size_t i = 0; made && i < set.presumed.n; i++)
+        exclude->v[exclude->n++] = set.presumed.v[i];
+    ranges_sort(exclude);
+    ranges_free(&set.base);
+    return made;
+}
+
+const char *sv_rootset_visit_running(struct sv_rootset_visitor *v, sv_written_fn *written)
 {
     struct ranges exclude = {0};
-    set.nmissed = 0;
+    if (!written)
+        set.nmissed = 0;
     sv_world_lock();
     sv_metadata_lock();
-    ranges_free(&set.presumed);
-    bool made =
-        base_make(0) && presumed_make() && ranges_make(&exclude, set.base.n + set.presumed.n + 1);
-    for (size_t i = 0; made && i < set.base.n; i++)
-        exclude.v[exclude.n++] = set.base.v[i];
-    for (size_t i = 0; made && i < set.presumed.n; i++)
-        exclude.v[exclude.n++] = set.presumed.v[i];
-    ranges_sort(&exclude);
-    ranges_free(&set.base);
+    bool made = running_make(&exclude, !written);
     sv_metadata_unlock();
     sv_world_unlock();
     int unread = 0;
@@ -472,6 +481,7 @@ const char *sv_rootset_visit_running(struct sv_rootset_visitor *v)
         struct sv_roots_in in = roots_in(&exclude, sv_options.roots & ~SV_ROOTS_STACKS);
         in.running = true;
         in.missed = running_miss;
+        in.written = written;
         unread = sv_roots_each(&in, general_offer, v);
     }
     sv_metadata_lock();

@@ -29,9 +29,10 @@ const char *sv_rootset_open(int procfd);
 const char *sv_rootset_watch(int (*watch)(uintptr_t lo, uintptr_t hi));
 
 // Offers every root but the stacks, as copies, and remembers what it could not read and which
-// stacks it left out. Once a cycle, between two stops. Takes the world's and metadata's lock for a
-// moment; holds none while it visits, so `v` may take them. NULL, or why roots can't be read.
-const char *sv_rootset_visit_running(struct sv_rootset_visitor *v);
+// stacks it left out. Between two stops; first without `written`, then with it: what was written
+// since. Takes the world's and metadata's lock for a moment; holds none while it visits, so `v` may
+// take them. NULL, or why roots can't be read.
+const char *sv_rootset_visit_running(struct sv_rootset_visitor *v, sv_written_fn *written);
 
 // The cycle is over, one way or the other: calls `release` for what was watched, and forgets.
 void sv_rootset_release(void (*release)(uintptr_t lo, uintptr_t hi));
@@ -40,7 +41,7 @@ void sv_rootset_release(void (*release)(uintptr_t lo, uintptr_t hi));
 
 // Reads the mappings and works out what is ours. The caller's own stack counts from `sp` up; 0: the
 // caller is a worker, whose stack is no root. NULL, or why roots can't be had (a constant string);
-// end is due in either case.
+// end is due in either case, when the world may run again.
 const char *sv_rootset_begin(int procfd, uintptr_t sp);
 const struct sv_pages *sv_rootset_pages(void);
 

@@ -15,7 +15,6 @@
 #include <string.h>
 
 #include "assert.h"
-#include "lock.h"
 #include "metadata.h"
 
 #define CHUNK_BYTES sizeof(struct sv_work_chunk)
@@ -35,8 +34,7 @@ static struct {
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t full;        // any marker: chunks with entries
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t empty;       // any marker: chunks without
     _Alignas(SV_CACHE_LINE) struct block *_Atomic blocks; // any marker adds; freed by reset only
-    struct sv_lock lock; // world stopped: orders those who use metadata under the stopper's lock
-    _Atomic bool held;   // stopper: metadata's lock is held
+    _Atomic bool held;                                    // stopper: metadata's lock is held
 } pool;
 
 // ---- lists --------------------------------------------------------------------------------------
@@ -82,10 +80,7 @@ static void *block_alloc(void)
 {
     if (!atomic_load_explicit(&pool.held, memory_order_relaxed))
         return sv_metadata_alloc(BLOCK_BYTES);
-    sv_lock_acquire(&pool.lock);
-    void *p = sv_metadata_alloc_held(BLOCK_BYTES);
-    sv_lock_release(&pool.lock);
-    return p;
+    return sv_metadata_alloc_held(BLOCK_BYTES);
 }
 
 // The chunks of a block but its first go to the list of empty ones; the first is returned.
@@ -232,7 +227,6 @@ void sv_work_reset(void)
 
 void sv_work_fork_child(void)
 {
-    sv_lock_reset(&pool.lock);
     sv_work_held(false);
     atomic_store_explicit(&pool.full, 0, memory_order_relaxed);
     atomic_store_explicit(&pool.empty, 0, memory_order_relaxed);
