@@ -9,6 +9,7 @@ BUILD    ?= build
 PREFIX   ?= /usr/local
 DESTDIR  ?=
 ARCH     := $(shell uname -m)
+VERSION  := 0.1
 
 WARN     := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Wvla \
             -Wno-sign-conversion -Werror
@@ -24,6 +25,7 @@ layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH)
 CORE     := $(call layer,core)
 SCANNERS := $(call layer,scanners)
 PRELOAD  := $(call layer,preload)
+COMMAND  := $(wildcard preload/command/*.c)
 obj = $(patsubst %,$(BUILD)/%.o,$(1))
 
 UNIT     := $(patsubst test/unit/%.c,$(BUILD)/test/unit/%,$(wildcard test/unit/*.c))
@@ -31,19 +33,27 @@ CASES    := $(patsubst test/preload/%.c,$(BUILD)/test/preload/%,$(wildcard test/
 
 CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test/preload/*.cc))
 
-.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases \
+.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases command \
         lint-format lint-tidy lint-cppcheck lint-clang format
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-all: $(BUILD)/libsalvage.so
+all: $(BUILD)/libsalvage.so $(BUILD)/salvage
 
 # ---- what has to be installed: named here, installed by test/deps.sh only ----------------------
 
 JEMALLOC := $(shell $(CC) -print-file-name=libjemalloc_pic.a 2>/dev/null)
 missing   = $(if $(shell command -v $(CC)),,gcc) $(if $(shell command -v objcopy),,binutils) \
             $(if $(wildcard /usr/include/stdio.h),,libc6-dev) \
-            $(if $(filter /%,$(JEMALLOC)),,libjemalloc-dev)
+            $(if $(filter /%,$(JEMALLOC)),,libjemalloc-dev) \
+            $(if $(wildcard /usr/include/ncursesw/curses.h /usr/include/curses.h),,libncurses-dev) \
+            $(if $(wildcard /usr/include/elfutils/libdwfl.h),,libdw-dev) \
+            $(if $(wildcard /usr/include/libiberty/demangle.h),,libiberty-dev) \
+            $(if $(wildcard /usr/include/jansson.h),,libjansson-dev) \
+            $(if $(wildcard /usr/include/protobuf-c/protobuf-c.h),,libprotobuf-c-dev) \
+            $(if $(shell command -v protoc-c),,protobuf-c-compiler) \
+            $(if $(wildcard /usr/include/zlib.h),,zlib1g-dev) \
+            $(if $(wildcard /usr/include/libxml2/libxml/xmlwriter.h),,libxml2-dev)
 need:
 	@m="$(strip $(missing))"; test -z "$$m" || \
 	{ echo "make: missing Debian packages: $$m (apt-get install $$m, or: test/deps.sh build)" >&2; \
@@ -105,6 +115,37 @@ $(BUILD)/libsalvage.so: $(LIBOBJ) preload/libsalvage.map Makefile
 	    grep -vxE 'libc\.so\.6|ld-linux-x86-64\.so\.2'); test -z "$$extra" || \
 	{ echo "$@ needs more than libc: $$extra" >&2; exit 1; }
 
+# ---- the command -------------------------------------------------------------------------------
+
+# An ordinary program: libc as everybody has it, and what reports and `top` need.
+COMMAND_LIBS  := -lncursesw -ltinfo -ldw -lelf -liberty -ljansson -lprotobuf-c -lxml2 -lz -lm
+COMMAND_FLAGS := -DSALVAGE_VERSION='"$(VERSION)"' -iquote preload/command \
+                 -isystem $(BUILD)/preload/command -isystem /usr/include/libxml2
+PROFILE       := $(BUILD)/preload/command/profile.pb-c
+
+$(BUILD)/preload/command/%.c.o: preload/command/%.c | need
+	@mkdir -p $(@D)
+	$(CC) $(CFLAGS_ALL) $(COMMAND_FLAGS) -MMD -MP -c $< -o $@
+
+$(PROFILE).c $(PROFILE).h &: preload/command/profile.proto | need
+	@mkdir -p $(@D)
+	protoc-c --proto_path=$(<D) --c_out=$(@D) $<
+
+$(BUILD)/preload/command/report_pprof.c.o: $(PROFILE).h
+
+$(PROFILE).o: $(PROFILE).c
+	$(CC) $(CSTD) $(OPT) -c $< -o $@
+
+$(BUILD)/preload/command/report_html.c.o: preload/command/page.html # .incbin
+
+# All but main, for unit tests of the command's parts as well.
+$(BUILD)/command.a: $(call obj,$(filter-out %/main.c,$(COMMAND))) $(PROFILE).o
+	@rm -f $@
+	ar rcs $@ $^
+
+$(BUILD)/salvage: $(BUILD)/preload/command/main.c.o $(BUILD)/command.a Makefile
+	$(CC) $(OPT) -o $@ $< $(BUILD)/command.a $(COMMAND_LIBS)
+
 # ---- tests -------------------------------------------------------------------------------------
 
 # A unit test takes what it needs of core and scanners from an archive, and interposes nothing.
@@ -117,6 +158,11 @@ TESTFLAGS := $(CSTD) -O1 -g -Wall -Wextra $(INCLUDE) -MMD -MP
 $(BUILD)/test/unit/%: test/unit/%.c $(BUILD)/units.a
 	@mkdir -p $(@D)
 	$(CC) $(TESTFLAGS) -fno-builtin -o $@ $< $(BUILD)/units.a -lcriterion -lm -pthread
+
+# Tests of the command's parts are named after it.
+$(BUILD)/test/unit/command_%: test/unit/command_%.c $(BUILD)/command.a
+	@mkdir -p $(@D)
+	$(CC) $(TESTFLAGS) $(COMMAND_FLAGS) -o $@ $< $(BUILD)/command.a -lcriterion $(COMMAND_LIBS)
 
 # A case is a program as anybody would compile it, without the library. Its own lines
 # `// CFLAGS: ...` add flags, `// CXX` makes a .c file C++.
@@ -133,6 +179,14 @@ $(BUILD)/test/preload/%: test/preload/%.cc | need
 	@mkdir -p $(@D)
 	$(CXX) $(CASEFLAGS) -o $@ $< $(call case_flags,$<) -pthread -ldl -lrt
 
+# What test/command.sh asks about: built as anybody would, and no case of its own.
+$(BUILD)/test/command/actor: test/command/actor.c | need
+	@mkdir -p $(@D)
+	$(CC) -std=gnu17 -D_GNU_SOURCE -O1 -g -Wall -Wextra -Ipreload/include -o $@ $<
+
+command: all $(BUILD)/test/command/actor
+	LIB=$(BUILD)/libsalvage.so test/command.sh
+
 unit: $(UNIT)
 	test/run.sh unit $(UNIT)
 
@@ -143,7 +197,7 @@ check-fast: unit
 
 # Dependencies first, whatever -j says, and the wildcards above know nothing that deps would bring.
 test: deps
-	@$(MAKE) --no-print-directory $(BUILD)/libsalvage.so $(UNIT) $(CASES)
+	@$(MAKE) --no-print-directory all $(BUILD)/test/command/actor $(UNIT) $(CASES)
 	test/run.sh all $(UNIT) $(CASES)
 
 test-programs: $(BUILD)/libsalvage.so
@@ -160,11 +214,15 @@ demo:
 # ---- how the code reads ------------------------------------------------------------------------
 
 FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/include/*.h \
+            preload/command/*.[ch] \
             test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch] \
-            test/bench/*.c test/bench/collect/*.[ch])
+            test/bench/*.c test/bench/collect/*.[ch] \
+            test/leaks/*.[ch] test/leaks/*.cc test/leaks/lib/*.c)
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
-ANALYSED_TEST = $(wildcard test/unit/*.c test/preload/*.c test/preload/lib/*.c test/bench/*.c \
-                test/bench/collect/*.c)
+ANALYSED_TEST = $(filter-out test/unit/command_%,$(wildcard test/unit/*.c test/preload/*.c \
+                test/preload/lib/*.c test/bench/*.c test/bench/collect/*.c test/command/*.c \
+                test/leaks/*.c test/leaks/lib/*.c))
+ANALYSED_COMMAND = $(COMMAND) $(wildcard test/unit/command_*.c)
 LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
 LINTFLAGS_TEST = $(CSTD) -Wall -Wextra $(INCLUDE) -Itest/preload
 
@@ -178,11 +236,13 @@ format:
 	clang-format -i $(FORMATTED)
 
 # A process a file: clang-tidy 14 carries what it knows of va_list from one file into the next.
-lint-tidy:
+lint-tidy: $(PROFILE).h
 	@printf '%s\n' $(ANALYSED) | \
 	    xargs -I {} -P $$(nproc) clang-tidy --quiet {} -- $(LINTFLAGS) -fno-builtin
 	@printf '%s\n' $(ANALYSED_TEST) | \
 	    xargs -I {} -P $$(nproc) clang-tidy --quiet {} -- $(LINTFLAGS_TEST)
+	@printf '%s\n' $(ANALYSED_COMMAND) | \
+	    xargs -I {} -P $$(nproc) clang-tidy --quiet {} -- $(LINTFLAGS) $(COMMAND_FLAGS)
 
 # System headers are left out on purpose: cppcheck knows libc by itself. memleak: our functions that
 # hand out memory are not malloc. comparePointers, objectIndex: address arithmetic is this code's
@@ -200,18 +260,25 @@ lint-cppcheck:
 	    '--suppress=nullPointerArithmeticRedundantCheck:test/*' '--suppress=ctunullpointer:test/*' \
 	    '-DTestSuite(...)=' '-DTest(suite, name, ...)=static void suite##_##name(void)' \
 	    -Icore -Iscanners -Ipreload -Ipreload/include -Itest/preload \
-	    $(ANALYSED) $(ANALYSED_TEST)
+	    $(ANALYSED) $(ANALYSED_TEST) $(ANALYSED_COMMAND)
 
 # The other compiler, -Werror included.
 lint-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all
 
+SHARE := $(DESTDIR)$(PREFIX)/share
+
 install: all
-	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
-	    $(DESTDIR)$(PREFIX)/share/doc/salvage
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
+	    $(SHARE)/doc/salvage $(SHARE)/man/man1 $(SHARE)/man/man3 \
+	    $(SHARE)/bash-completion/completions
+	install -m 755 $(BUILD)/salvage $(DESTDIR)$(PREFIX)/bin
+	install -m 644 docs/man/salvage.1 $(SHARE)/man/man1
+	install -m 644 docs/man/libsalvage.3 $(SHARE)/man/man3
+	install -m 644 docs/completion/salvage.bash $(SHARE)/bash-completion/completions/salvage
 	install -m 644 $(BUILD)/libsalvage.so $(DESTDIR)$(PREFIX)/lib
 	install -m 644 preload/include/salvage.h $(DESTDIR)$(PREFIX)/include
-	install -m 644 $(wildcard LICENSE README.md) $(DESTDIR)$(PREFIX)/share/doc/salvage
+	install -m 644 $(wildcard LICENSE README.md) $(SHARE)/doc/salvage
 
 clean:
 	rm -rf $(BUILD)

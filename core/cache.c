@@ -5,6 +5,10 @@
 // A young bin has little room and takes small batches; both double as it is used, up to a limit by
 // bytes, so that a program that needs three objects of a size doesn't hold a hundred.
 //
+// Under `sample` (profile.h) the fast paths must know nothing of it, and yet give out no more slots
+// than there are until one is to be recorded. So frees go to the bin of their code as ever, but malloc
+// takes from another one, an *out bin*, into which sv_cache_sample moves as many as may be given out.
+//
 // The collector marks what lies in [base, top) of a stopped thread's bins. At every instruction of
 // the fast paths a slot is in the stack, in a register, or both.
 #include "cache.h"
@@ -19,6 +23,7 @@
 #include "metadata.h"
 #include "options.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "sizeclass.h"
 #include "world.h"
 
@@ -27,7 +32,9 @@
 #define ROOM_MAX 256u
 #define ROOM_YOUNG 8u // slots, at first; doubled at each of the first YOUNG_MAX fills
 #define YOUNG_MAX 5u
-#define SLOTS_MAX 8000u // of a whole cache; checked when the first one is made
+#define ROOM_OUT 32u    // slots of an out bin
+#define OUT_FEW 16      // fewer to be taken again are few
+#define SLOTS_MAX 8500u // of a whole cache; checked when the first one is made
 
 struct cache_block {
     _Alignas(SV_CACHE_LINE) struct sv_cache cache;
@@ -38,6 +45,7 @@ static struct cache_block cache_main;
 static struct sv_cache *cache_list;  // world lock
 static struct sv_cache *cache_spare; // world lock: blocks of ended threads
 static _Atomic bool cache_main_taken;
+static _Atomic bool cache_watched; // world lock to write
 
 static struct sv_cache cache_none = {.state = SV_CACHE_NONE};
 static struct sv_cache cache_dead = {.state = SV_CACHE_DEAD};
@@ -46,11 +54,18 @@ __thread struct sv_cache *sv_cache_self = &cache_none;
 
 void (*sv_cache_on_make)(void);
 
-static unsigned bin_room(unsigned code)
+static unsigned bin_code(unsigned i)
 {
-    unsigned class = sv_code_class(code);
+    return i < SV_NCODE ? i : i - SV_NCODE;
+}
+
+static unsigned bin_room(unsigned i)
+{
+    unsigned code = bin_code(i), class = sv_code_class(code);
     if (class == 0 || class == SV_CLASS_LARGE)
         return 0;
+    if (i >= SV_NCODE)
+        return sv_profile_sampling ? ROOM_OUT : 0;
     unsigned room = ROOM_BYTES / sv_classes[class].size;
     room = room < ROOM_MIN ? ROOM_MIN : room > ROOM_MAX ? ROOM_MAX : room;
     return sv_code_noscan(code) ? (room + 3) / 4 : room;
@@ -63,23 +78,34 @@ static unsigned bin_room_young(unsigned code, unsigned young)
     return start < room ? start : room;
 }
 
+// The bin from which the fast path takes slots of a class.
+static unsigned bin_of_lut(unsigned class)
+{
+    return sv_profile_all ? 0 : sv_profile_sampling ? SV_NCODE + class : class;
+}
+
 static void cache_prepare(struct sv_cache *cache)
 {
     void **slots = (void **)(cache + 1);
-    for (unsigned code = 0; code < SV_NCODE; code++) {
-        const struct sv_class *c = &sv_classes[sv_code_class(code)];
-        struct sv_bin *bin = &cache->bins[code];
+    for (unsigned i = 0; i < SV_NBIN; i++) {
+        const struct sv_class *c = &sv_classes[sv_code_class(bin_code(i))];
+        struct sv_bin *bin = &cache->bins[i];
         bin->base = bin->top = slots;
         bin->inv = c->inv;
         // large objects are freed the slow way, and under clobber everything, to be filled
-        bin->nslots = bin_room(code) && !sv_options.clobber ? c->nslots : 0;
-        bin->end = slots + bin_room_young(code, 0);
-        cache->young[code] = 0;
-        slots += bin_room(code);
+        bool slow =
+            sv_options.clobber || atomic_load_explicit(&cache_watched, memory_order_relaxed);
+        bin->nslots = bin_room(i) && !slow ? c->nslots : 0;
+        bin->end = slots + bin_room_young(i, 0);
+        slots += bin_room(i);
     }
+    memset(cache->young, 0, sizeof cache->young);
     sv_check((size_t)(slots - (void **)(cache + 1)) <= SLOTS_MAX);
-    for (unsigned i = 0; i < SV_CACHE_LUT; i++)
-        cache->lut[i] = (uint16_t)(sv_class_of_16[i] * sizeof(struct sv_bin));
+    sv_check(sv_class_of_16[SV_CACHE_LUT - 1] < SV_NOUT);
+    for (unsigned i = 0; i < SV_CACHE_LUT; i++) // bin 0 is always empty
+        cache->lut[i] = (uint16_t)(bin_of_lut(sv_class_of_16[i]) * sizeof(struct sv_bin));
+    for (unsigned i = 1; sv_profile_sampling && i < SV_CLASS_LARGE; i++)
+        cache->gaps[i] = sv_profile_gap(sv_classes[i].size);
     cache->key = sv_heap.key;
     cache->state = SV_CACHE_LIVE;
 }
@@ -136,6 +162,63 @@ __attribute__((noinline)) bool sv_cache_fill(struct sv_cache *cache, struct sv_b
     return sv_central_fill(code, bin, n);
 }
 
+// One more slot of the class goes out: is it the one to be recorded?
+static bool gap_step(struct sv_cache *cache, unsigned class)
+{
+    bool due = cache->gaps[class]-- == 0;
+    if (due)
+        cache->gaps[class] = sv_profile_gap(sv_classes[class].size);
+    return due;
+}
+
+// Moves up to n slots from the full bin to the empty one.
+static void bin_move(struct sv_bin *out, struct sv_bin *in, size_t n)
+{
+    memcpy(out->base, in->top - n, n * sizeof *out->base);
+    out->top = out->base + n;
+    atomic_signal_fence(memory_order_seq_cst); // a slot is in one of the stacks, or in both
+    in->top -= n;
+}
+
+// Fills the empty out bin of the class with at most `most` slots; returns how many. Few slots that go
+// round would be moved again and again, so then there come more.
+static size_t out_fill(struct sv_cache *cache, unsigned class, size_t most)
+{
+    struct sv_bin *in = &cache->bins[class], *out = &cache->bins[SV_NCODE + class];
+    if (in->top - in->base < OUT_FEW && most >= OUT_FEW) {
+        sv_cycle_poll(OUT_FEW * sv_classes[class].size);
+        if (out->top == out->base && sv_central_fill(class, out, OUT_FEW))
+            return (size_t)(out->top - out->base);
+        return 0;
+    }
+    if (in->top == in->base && !sv_cache_fill(cache, in))
+        return 0;
+    size_t n = (size_t)(in->top - in->base);
+    n = n < most ? n : most;
+    bin_move(out, in, n);
+    return n;
+}
+
+void *sv_cache_sample(struct sv_cache *cache, unsigned class, bool *due)
+{
+    bool has_out = class < SV_NOUT;
+    struct sv_bin *bin = &cache->bins[has_out ? SV_NCODE + class : class];
+    *due = false;
+    if (has_out && bin->top != bin->base) // what lies there was counted
+        return sv_bin_pop(bin);
+    *due = gap_step(cache, class);
+    if (*due)
+        return NULL;
+    if (has_out) {
+        size_t most = (size_t)cache->gaps[class] + 1;
+        size_t n = out_fill(cache, class, most < ROOM_OUT ? most : ROOM_OUT);
+        cache->gaps[class] -= (uint32_t)(n ? n - 1 : 0);
+    } else if (bin->top == bin->base && !sv_cache_fill(cache, bin)) {
+        return NULL;
+    }
+    return sv_bin_pop(bin);
+}
+
 __attribute__((noinline)) void *sv_cache_flush(struct sv_bin *bin)
 {
     unsigned code = (unsigned)(bin - sv_cache_self->bins);
@@ -149,12 +232,12 @@ __attribute__((noinline)) void *sv_cache_flush(struct sv_bin *bin)
 
 void sv_cache_drain(struct sv_cache *cache)
 {
-    for (unsigned code = 0; code < SV_NCODE; code++) {
-        struct sv_bin *bin = &cache->bins[code];
+    for (unsigned i = 0; i < SV_NBIN; i++) {
+        struct sv_bin *bin = &cache->bins[i];
         size_t held = (size_t)(bin->top - bin->base);
         if (held == 0)
             continue;
-        void *bad = sv_central_flush(code, bin, (unsigned)held);
+        void *bad = sv_central_flush(bin_code(i), bin, (unsigned)held);
         if (bad)
             sv_die("double free of %p", bad);
     }
@@ -190,6 +273,16 @@ void sv_cache_retire(void)
     sv_world_unlock();
 }
 
+static bool bin_holds(const struct sv_bin *bin, const void *slot)
+{
+    // racy where the cache is another thread's, but a slot that the caller owns can't be on its way
+    // out of there
+    for (void **at = bin->base; at < bin->top; at++)
+        if (*at == slot)
+            return true;
+    return false;
+}
+
 bool sv_cache_holds(const void *slot)
 {
     bool found = false;
@@ -197,11 +290,8 @@ bool sv_cache_holds(const void *slot)
     unsigned code = sv_pagemap_code(sv_pagemap_get(page));
     sv_world_lock();
     for (struct sv_cache *cache = cache_list; cache && !found; cache = cache->next) {
-        struct sv_bin *bin = &cache->bins[code];
-        // racy where the cache is another thread's, but a slot that the caller owns can't be on its
-        // way out of there
-        for (void **at = bin->base; at < bin->top && !found; at++)
-            found = *at == slot;
+        found = bin_holds(&cache->bins[code], slot) ||
+                (code < SV_NOUT && bin_holds(&cache->bins[SV_NCODE + code], slot));
     }
     sv_world_unlock();
     return found;
@@ -214,9 +304,17 @@ struct sv_cache *sv_cache_all(void)
 
 void sv_cache_disown(struct sv_cache *cache)
 {
-    for (unsigned code = 0; code < SV_NCODE; code++)
-        cache->bins[code].top = cache->bins[code].base;
+    for (unsigned i = 0; i < SV_NBIN; i++)
+        cache->bins[i].top = cache->bins[i].base;
     cache_unlink(cache);
+}
+
+void sv_cache_watch(void)
+{
+    atomic_store_explicit(&cache_watched, true, memory_order_relaxed);
+    for (struct sv_cache *cache = cache_list; cache; cache = cache->next)
+        for (unsigned i = 0; i < SV_NBIN; i++)
+            cache->bins[i].nslots = 0;
 }
 
 void sv_cache_fork_child(void)

@@ -25,6 +25,7 @@
 
 #include "assert.h"
 #include "chaos.h"
+#include "leaks.h"
 #include "lock.h"
 #include "mark.h"
 #include "pagemap.h"
@@ -337,7 +338,7 @@ __attribute__((noinline)) static void slots_keep(void **slots, unsigned n)
         if (!sv_mark_find((uintptr_t)slots[i], &at) || !span_unswept(at.span))
             continue;
         uint64_t mark = atomic_fetch_or_explicit(&at.bits->mark, at.bit, memory_order_relaxed);
-        if (!(mark & at.bit)) // the cycle took it out of `live`, and so will freeing it
+        if (!(mark & at.bit) && !sv_leaks_on) // the flip took it out of `live`, as freeing will
             atomic_fetch_add_explicit(&sv_heap.live, sv_span_slot_size(at.span),
                                       memory_order_relaxed);
     }

@@ -60,7 +60,7 @@ void sv_checkmark_end(struct sv_checkmark *c)
     uintptr_t object;
     while ((object = sv_work_pop(&c->work)) != 0) {
         struct sv_mark_place at;
-        if (sv_mark_find(object, &at))
+        if (sv_mark_find(object, &at) && !sv_mark_freed(at.start))
             check_words(c, at.start, at.start + sv_span_slot_size(at.span), sv_options.align);
     }
     sv_work_flush(&c->work);

@@ -76,17 +76,20 @@ struct sv_bits {
 
 // The record of a span stands at its first page's place in the table of spans: one cache line.
 struct sv_span {
-    uint32_t magic;         // const while in use: the class's, 0 for a large object
-    uint32_t npages;        // heap lock: pages of this span
-    uint32_t next;          // central's lock: the list it is on, by page
-    uint32_t prev;          // central's lock
-    uint32_t sweepgen;      // central's lock: the cycle after which it was swept last
-    uint16_t nslots;        // const while in use
-    uint16_t nused;         // central's lock: slots whose alloc bit is set
-    uint8_t code;           // const while in use
-    uint8_t list;           // central's lock: enum sv_span_list
-    uint8_t dirty;          // central's lock: slots may hold something else than zeroes
-    uint8_t moved;          // heap lock: its mapping was moved by mremap and needs mending
+    uint32_t magic;    // const while in use: the class's, 0 for a large object
+    uint32_t npages;   // heap lock: pages of this span
+    uint32_t next;     // central's lock: the list it is on, by page
+    uint32_t prev;     // central's lock
+    uint32_t sweepgen; // central's lock: the cycle after which it was swept last
+    uint16_t nslots;   // const while in use
+    uint16_t nused;    // central's lock: slots whose alloc bit is set
+    uint8_t code;      // const while in use
+    uint8_t list;      // central's lock: enum sv_span_list
+    uint8_t dirty;     // central's lock: slots may hold something else than zeroes
+    union {
+        uint8_t moved;    // large, heap lock: its mapping was moved by mremap and needs mending
+        uint8_t suspects; // small, central's lock: some object's word has a state (leaks.c)
+    };
     uint32_t hint;          // central's lock: no free slot lies before this word of bits
     struct sv_bits bits[2]; // the slots of classes with at most 128 of them
 };
@@ -136,21 +139,25 @@ struct sv_bin {
     void **base;     // const: empty when top == base
     void **end;      // owner: full when top == end (below the array's end while the bin is young)
     uint32_t inv;    // const: struct sv_class.inv
-    uint32_t nslots; // const: struct sv_class.nslots; 0 sends free() the slow way
+    uint32_t nslots; // stopper: struct sv_class.nslots, or 0, which sends free() the slow way
 };
 _Static_assert(sizeof(struct sv_bin) == 32, "pagemap entries and the bin table count on it");
 _Static_assert(SV_NCODE * sizeof(struct sv_bin) <= SV_PAGEMAP_CODE_MASK, "a bin's offset fits");
 
 #define SV_CACHE_LUT (1024 / 16)
+#define SV_NOUT 33 // classes 0 to 32: slots of up to 1024 bytes
+#define SV_NBIN                                                                                    \
+    (SV_NCODE + SV_NOUT) // bins of a cache: one a code, and under `sample` those to take from
 
 struct sv_cache {
-    struct sv_bin bins[SV_NCODE]; // owner
-    uintptr_t key;                // const: the process's mark of a freed slot
-    uint16_t lut[SV_CACHE_LUT];   // const: size / 16 -> byte offset of the bin
-    uint8_t young[SV_NCODE];      // owner: fills of a bin so far, saturating: batches grow with it
-    uint32_t state;               // owner: enum sv_cache_state
-    struct sv_cache *next;        // world's list lock: all caches
-    struct sv_thread *thread;     // const: owner, NULL for an orphan
+    struct sv_bin bins[SV_NBIN];   // owner
+    uintptr_t key;                 // const: the process's mark of a freed slot
+    uint16_t lut[SV_CACHE_LUT];    // const: size / 16 -> byte offset of the bin
+    uint8_t young[SV_NCODE];       // owner: fills of a bin so far, saturating: batches grow with it
+    uint32_t gaps[SV_CLASS_LARGE]; // owner: slots until one is recorded (profile.h)
+    uint32_t state;                // owner: enum sv_cache_state
+    struct sv_cache *next;         // world's list lock: all caches
+    struct sv_thread *thread;      // const: owner, NULL for an orphan
 };
 
 enum sv_cache_state {
@@ -252,6 +259,7 @@ struct sv_thread {
     bool worker;             // const: one of the collector's own: never stopped, never a root
     bool seen;               // stopper: known to exist in this stop
     bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
+    bool ending;             // world lock: it has run its destructors
     bool user_stack;         // const: memory that the program gave, never cached by glibc
     uint32_t scanned;        // stopper: value of gate when its stack was scanned last
     struct sv_thread *prev;  // world lock

@@ -15,6 +15,7 @@
 // the middle: its phase is taken back to OFF and the marks are cleared before the next one.
 #include "cycle.h"
 
+#include <errno.h>
 #include <fcntl.h>
 
 #include "arch.h"
@@ -23,12 +24,15 @@
 #include "cache.h"
 #include "chaos.h"
 #include "crew.h"
+#include "gate.h"
 #include "large.h"
+#include "leaks.h"
 #include "limiter.h"
 #include "lock.h"
 #include "mark.h"
 #include "metadata.h"
 #include "metrics.h"
+#include "modules.h"
 #include "options.h"
 #include "os.h"
 #include "pacer.h"
@@ -45,26 +49,34 @@
 #include "worker.h"
 #include "world.h"
 
-#define PROC_FD_MIN 1000       // contract: no descriptors of ours below, in the program's table
-#define TICKS_PERIOD 64u       // slow-path allocations between looks at the clock
-#define WAIT_NS 1000000u       // a thread at the heap's goal waits so long at a time
-#define WAIT_LARGE_NS 8000000u // the same for one that asks for more than one part of the goal in
-#define WAIT_SHARE 64u         // so many
-#define ANSWER_NS 50000000u    // between two looks whether the worker is still there
-#define SWEEP_BATCH 16u        // spans between two looks at what is asked
-#define STOP_SHORT_NS 1000000  // a mark in one stop no longer than the two beside the program
-#define STOP_BUSY_NS 20000000  // the same for a program that has so much to be marked that stops
-#define STOP_BUSY_SHARE 8      // would take one part in so many of its time
-#define STOP_RATE 0.5          // ns a byte marked in a stop, before it was measured
-#define STOP_RATE_TWO 0.3      // by two markers
-#define HELP_NAP_NS 100000u    // a helper that finds nothing to do looks again so much later
-#define IDLE_CPU_NS 1000000u   // who used less since the last cycle has nothing new to find
+#define PROC_FD_MIN 1000        // contract: no descriptors of ours below, in the program's table
+#define TICKS_PERIOD 64u        // slow-path allocations between looks at the clock
+#define WAIT_NS 1000000u        // a thread at the heap's goal waits so long at a time
+#define WAIT_LARGE_NS 8000000u  // the same for one that asks for more than one part of the goal in
+#define WAIT_SHARE 64u          // so many
+#define ANSWER_NS 50000000u     // between two looks whether the worker is still there
+#define SWEEP_BATCH 16u         // spans between two looks at what is asked
+#define STOP_SHORT_NS 1000000   // a mark in one stop no longer than the two beside the program
+#define STOP_BUSY_NS 20000000   // the same for a program that has so much to be marked that stops
+#define STOP_BUSY_SHARE 8       // would take one part in so many of its time
+#define STOP_RATE 0.5           // ns a byte marked in a stop, before it was measured
+#define STOP_RATE_TWO 0.3       // by two markers
+#define CHECK_TRIES 3u          // cycles that a check for leaks asks for until one isn't given up
+#define HOLD_NS 10000000000u    // a check waits so long for a cycle under way
+#define HELP_NAP_NS 100000u     // a helper that finds nothing to do looks again so much later
+#define RELINK_NS 50000000u     // after a fork, say, until the link comes back
+#define RELINK_RETRY_NS 250000u // after a failure, twice as much after each further one, ...
+#define RELINK_RETRIES 12u      // ... so many times
+#define IDLE_CPU_NS 1000000u    // who used less since the last cycle has nothing new to find
 
 static struct {
     struct sv_lock lock;                 // the driver's, for a whole cycle
     struct sv_lock stopping;             // around a stop; exec and fork
     bool enabled;                        // const after init: cycles may run
     bool beside;                         // const after init: by a worker, if one can be had
+    _Atomic bool linked;                 // driver: the command's way in is kept open
+    _Atomic uint64_t relink;             // anyone: not brought back before then, ns
+    _Atomic uint32_t relink_failed;      // anyone: so many times in a row
     struct sv_pacer pacer;               // lock
     struct sv_limiter limiter;           // lock
     int procfd;                          // stopping: /proc kept for good, else -1
@@ -73,6 +85,11 @@ static struct {
     uint64_t last_cpu;                   // driver: processor time of the process after a cycle
     _Atomic uint64_t last;               // lock: when the last cycle ended, ns; 0: none yet
     _Atomic uint64_t goal;               // lock: bytes of live that a running cycle aims at
+    bool here;                           // lock: the next cycle is one of sv_cycle_here ...
+    uintptr_t here_sp;                   // lock: ... with these
+    void (*here_look)(uint64_t marked);  // lock
+    int driver;                          // driver: its thread id, 0: none yet
+    _Atomic uint32_t flipped;            // driver: number of the last cycle that wasn't given up
     _Atomic bool unwatched;              // anyone: no barrier any more, see sv_cycle_unwatch
     _Atomic uint32_t asked;              // anyone: number of the last cycle wanted
     _Atomic uint32_t forced;             // anyone: up to this number they are to sweep to the end
@@ -83,6 +100,15 @@ static struct {
 } cycle = {.procfd = -1};
 
 _Atomic uint32_t sv_cycle_ticks;
+const struct sv_cycle_link *sv_cycle_link;
+uint64_t (*sv_cycle_on_time)(void);
+_Atomic bool sv_cycle_unlinked;
+
+// In mode=leaks somebody is going to ask; else the command's way in opens with the first cycle.
+static bool linked_early(void)
+{
+    return sv_options.mode == SV_MODE_LEAKS;
+}
 
 static double stop_rate_guess(void)
 {
@@ -92,7 +118,8 @@ static double stop_rate_guess(void)
 void sv_cycle_init(void)
 {
     uint64_t first = UINT64_MAX;
-    if (sv_options.mode == SV_MODE_COLLECT && sv_world_init()) {
+    sv_leaks_init();
+    if (sv_options.mode != SV_MODE_OFF && sv_world_init()) {
         cycle.enabled = true;
         cycle.beside = sv_options.barrier != SV_BARRIER_STW && sv_options.workers != 0;
         sv_pacer_init(&cycle.pacer, sv_options.gcpercent, sv_options.memlimit, sv_os_processors());
@@ -100,6 +127,7 @@ void sv_cycle_init(void)
         cycle.stop_rate = stop_rate_guess();
         first = sv_pacer_trigger(&cycle.pacer);
     }
+    atomic_store_explicit(&sv_cycle_unlinked, cycle.beside && linked_early(), memory_order_relaxed);
     uint32_t ticks = sv_options.stress ? sv_options.stress : TICKS_PERIOD;
     atomic_store_explicit(&sv_cycle_ticks, cycle.enabled ? ticks : 0, memory_order_relaxed);
     atomic_store_explicit(&sv_heap.trigger, first, memory_order_relaxed);
@@ -116,8 +144,8 @@ static bool cycle_blocked_here(void)
 // Can a cycle run at all, for this caller?
 static bool cycle_possible(void)
 {
-    return cycle.enabled && !sv_worker_here() && sv_world_self() && sv_world_self_valid() &&
-           !cycle_blocked_here();
+    return cycle.enabled && (!sv_worker_here() || sv_worker_link_here()) && sv_world_self() &&
+           sv_world_self_valid() && !cycle_blocked_here();
 }
 
 // ---- /proc --------------------------------------------------------------------------------------
@@ -164,7 +192,8 @@ __attribute__((noinline)) static const char *collect_here(struct sv_phase_in *in
     struct sv_arch_saved saved;
     uint64_t mask;
     sv_arch_save(&saved);
-    in->sp = (uintptr_t)&saved & ~(uintptr_t)15;
+    if (!in->sp)
+        in->sp = (uintptr_t)&saved & ~(uintptr_t)15;
     // Signals wait meanwhile: a handler of the program's that ran on this thread would move
     // pointers while they are being followed, or leave by a jump, with all others standing still.
     sv_os_signal_mask(SIG_BLOCK, ~(uint64_t)0, &mask);
@@ -246,11 +275,15 @@ static const char *cycle_collect(struct sv_stats_cycle *stats)
     const struct sv_barrier *barrier = sv_barrier_choose(procfd); // which remembers
     bool worker = sv_worker_here();
     uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
-    bool beside = worker && barrier->concurrent && !stop_is_short(stats, live) &&
+    bool beside = worker && !cycle.here && barrier->concurrent && !stop_is_short(stats, live) &&
                   !atomic_load_explicit(&cycle.unwatched, memory_order_seq_cst) &&
                   barrier->open(procfd) == 0;
     struct sv_phase_in in = {barrier, &cycle.stopping, &cycle.pacer, &cycle.limiter, procfd,
-                             0,       beside};
+                             0,       beside,          NULL};
+    if (cycle.here) {
+        in.sp = worker ? 0 : cycle.here_sp;
+        in.look = cycle.here_look;
+    }
     cycle.pacer.stw = !beside;
     stats->barrier = beside ? barrier->name : sv_barrier_stw.name;
     stats->workers = beside;
@@ -293,7 +326,8 @@ static bool cycle_due(void)
     return sv_pacer_due(&cycle.pacer, live, sv_os_cpu());
 }
 
-static void cycle_run(bool forced)
+// NULL: it has flipped, or wasn't worth it; else why it was given up.
+static const char *cycle_run(bool forced)
 {
     struct sv_stats_cycle stats = {.forced = forced};
     sv_sweep_finish();
@@ -302,7 +336,7 @@ static void cycle_run(bool forced)
         stale_clear();
     if (!forced && !sv_options.stress && !cycle_due()) {
         trigger_set();
-        return;
+        return NULL;
     }
     const char *reason = cycle_collect(&stats);
     if (reason) {
@@ -317,6 +351,7 @@ static void cycle_run(bool forced)
         sv_sweep_finish();
     atomic_store_explicit(&cycle.last, sv_os_now(), memory_order_relaxed);
     sv_metrics_write();
+    return reason;
 }
 
 // ---- the driver ---------------------------------------------------------------------------------
@@ -326,7 +361,9 @@ static void drive_asked(void)
     sv_lock_acquire(&cycle.lock);
     uint32_t number = atomic_fetch_add_explicit(&cycle.started, 1, memory_order_seq_cst) + 1;
     uint32_t forced = atomic_load_explicit(&cycle.forced, memory_order_relaxed);
-    cycle_run((int32_t)(forced - number) >= 0);
+    bool whole = (int32_t)(forced - number) >= 0;
+    if (!cycle_run(whole) && whole)
+        atomic_store_explicit(&cycle.flipped, number, memory_order_relaxed);
     cycle.last_cpu = sv_os_cpu();
     sv_lock_release(&cycle.lock);
     atomic_store_explicit(&cycle.ended, number, memory_order_release);
@@ -365,13 +402,18 @@ static void period_poll(void)
         atomic_store_explicit(&cycle.last, sv_os_now(), memory_order_relaxed);
 }
 
+// The sooner of two times to wake up, 0: none.
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return !a || (b && b < a) ? b : a;
+}
+
 // How long to sleep when nothing is to be done, 0: until somebody calls.
 static uint64_t idle_ns(uint64_t scavenge)
 {
     uint64_t period = (uint64_t)sv_options.period * 1000000000u;
-    if (scavenge == UINT64_MAX || (period && period < scavenge))
-        return period;
-    return scavenge;
+    uint64_t called = sv_cycle_on_time ? sv_cycle_on_time() : 0;
+    return sooner(called, sooner(period, scavenge == UINT64_MAX ? 0 : scavenge));
 }
 
 // Threads that mark beside the program, the driver one of them.
@@ -414,6 +456,19 @@ static bool sweep_some(void)
     return more;
 }
 
+// In a table shared with the program its descriptors would be in the way.
+static bool link_start(void)
+{
+    bool linked = sv_cycle_link && sv_worker_table_private() && sv_cycle_link->open();
+    atomic_store_explicit(&cycle.linked, linked, memory_order_relaxed);
+    atomic_store_explicit(&sv_cycle_unlinked, false, memory_order_relaxed);
+    if (linked && !sv_worker_link_start()) {
+        sv_cycle_link->close();
+        return false;
+    }
+    return linked;
+}
+
 static void drive(void)
 {
     uint32_t n = markers_wanted();
@@ -422,6 +477,9 @@ static void drive(void)
     if (n > 1)
         sv_worker_start(worker_body, n);
     sv_scavenge_worker(sv_worker_wake);
+    cycle.driver = sv_os_gettid();
+    bool linked = link_start();
+    sv_worker_await();
     while (!sv_worker_ending()) {
         uint32_t seen = sv_worker_seen();
         if (asked_more()) {
@@ -436,12 +494,16 @@ static void drive(void)
             period_poll();
         }
     }
+    if (linked)
+        sv_cycle_link->close();
 }
 
 static void worker_body(unsigned index)
 {
     sv_os_name("salvage");
-    if (index)
+    if (index == SV_WORKER_LINK)
+        sv_cycle_link->serve();
+    else if (index)
         help();
     else
         drive();
@@ -459,14 +521,30 @@ static bool cycle_ended(uint32_t number)
     return (int32_t)(atomic_load_explicit(&cycle.ended, memory_order_acquire) - number) >= 0;
 }
 
+// Sleeps until a cycle ends, behind the gate: so only the thread's live frames count, those from
+// `sp` up (0: all), and not what stands in its vector registers. `wanted`: a cycle that is asked for
+// in there, since it may begin before this thread gets any further; 0: none.
+static void ended_wait(uint32_t ended, uintptr_t sp, uint32_t wanted)
+{
+    struct sv_gate_frame gate = {0};
+    if (!sv_worker_here())
+        sv_gate_enter(&gate);
+    if (gate.thread && sp > gate.thread->gate_sp)
+        gate.thread->gate_sp = sp;
+    if (wanted)
+        ask(wanted, true);
+    sv_os_futex_wait(&cycle.ended, ended, ANSWER_NS);
+    sv_gate_leave(&gate);
+}
+
 // Waits until cycle `number` has ended; a worker that was ended meanwhile is started again.
-static void cycle_await(uint32_t number)
+static void cycle_await(uint32_t number, uintptr_t sp)
 {
     while (!cycle_ended(number)) {
         uint32_t ended = atomic_load_explicit(&cycle.ended, memory_order_acquire);
         if (!cycle_ended(number))
-            sv_os_futex_wait(&cycle.ended, ended, ANSWER_NS);
-        if (worker_state() == SV_WORKER_NONE)
+            ended_wait(ended, sp, 0);
+        if (sv_worker_here() ? sv_worker_ending() : worker_state() == SV_WORKER_NONE)
             return;
     }
 }
@@ -487,7 +565,7 @@ void sv_cycle_unwatch(void)
     if (!cycle_possible())
         return;
     atomic_store_explicit(&cycle.unwatched, true, memory_order_seq_cst);
-    cycle_await(atomic_load_explicit(&cycle.started, memory_order_seq_cst));
+    cycle_await(atomic_load_explicit(&cycle.started, memory_order_seq_cst), 0);
 }
 
 uint32_t sv_cycle_count(void)
@@ -502,7 +580,7 @@ bool sv_cycle_passed(uint32_t *count)
     uint32_t started = atomic_load_explicit(&cycle.started, memory_order_seq_cst);
     if (started == *count)
         return false;
-    cycle_await(started);
+    cycle_await(started, 0);
     *count = started;
     return true;
 }
@@ -516,7 +594,7 @@ size_t sv_cycle_collect(void)
         // whatever starts after this load is a whole cycle that follows the call
         uint32_t number = atomic_load_explicit(&cycle.started, memory_order_seq_cst) + 1;
         ask(number, true);
-        cycle_await(number);
+        cycle_await(number, 0);
     } else {
         cycle_here(true, 0);
     }
@@ -587,10 +665,99 @@ __attribute__((noinline)) void sv_cycle_check(size_t bytes)
         return;
     uint32_t started = atomic_load_explicit(&cycle.started, memory_order_seq_cst);
     if (due) // one after the other, the program running beside each
-        cycle_await(started);
+        cycle_await(started, 0);
     if ((due || cycle_ended(started)) && !asked_more())
         ask(started + 1, false);
     goal_wait(live, bytes);
+}
+
+// ---- checks for leaks ---------------------------------------------------------------------------
+
+int sv_cycle_beside(uintptr_t sp)
+{
+    bool worker = sv_worker_here();
+    if (!cycle.enabled || (!worker && !cycle_possible()))
+        return -ENOTSUP;
+    for (unsigned try = 0; try < CHECK_TRIES && worker_state() != SV_WORKER_NONE; try++) {
+        uint32_t number = atomic_load_explicit(&cycle.started, memory_order_seq_cst) + 1;
+        uint32_t ended = atomic_load_explicit(&cycle.ended, memory_order_acquire);
+        if (worker && cycle.driver == sv_os_gettid()) {
+            ask(number, true);
+            drive_asked();
+        } else {
+            ended_wait(ended, sp, number);
+            cycle_await(number, sp);
+        }
+        // written before `ended`, which was read with acquire
+        uint32_t flipped = atomic_load_explicit(&cycle.flipped, memory_order_relaxed);
+        if ((int32_t)(flipped - number) >= 0)
+            return 0;
+    }
+    return -EAGAIN;
+}
+
+int sv_cycle_hold(void)
+{
+    if (sv_cycle_locked_here())
+        return -EDEADLK;
+    if (!cycle.enabled || (!sv_worker_here() && !cycle_possible()))
+        return -ENOTSUP;
+    uint64_t until = sv_os_now() + HOLD_NS;
+    while (!sv_lock_try(&cycle.lock)) {
+        if (sv_os_now() >= until)
+            return -ETIMEDOUT;
+        sv_os_nap(WAIT_NS);
+    }
+    return 0;
+}
+
+void sv_cycle_release(void)
+{
+    sv_lock_release(&cycle.lock);
+}
+
+const char *sv_cycle_here(uintptr_t sp, void (*look)(uint64_t marked))
+{
+    cycle.here = true;
+    cycle.here_sp = sp;
+    cycle.here_look = look;
+    const char *reason = cycle_run(true);
+    cycle.here = false;
+    return reason;
+}
+
+bool sv_cycle_alone(void)
+{
+    return !sv_worker_here() && sv_world_signalled + sv_world_asleep == 0;
+}
+
+int sv_cycle_proc(void)
+{
+    return proc_open();
+}
+
+// ---- the command's way in -----------------------------------------------------------------------
+
+// The workers are gone, and the thread of the link with them. Who counts threads right after a fork,
+// or is about to make one more of the calls that end workers, gets a moment for it.
+static void link_lost(bool wanted, uint64_t ns)
+{
+    atomic_store_explicit(&cycle.linked, false, memory_order_relaxed);
+    atomic_store_explicit(&cycle.relink_failed, 0, memory_order_relaxed);
+    atomic_store_explicit(&cycle.relink, sv_os_now() + ns, memory_order_relaxed);
+    atomic_store_explicit(&sv_cycle_unlinked, wanted && cycle.beside, memory_order_relaxed);
+}
+
+// Where no thread can be had one tries less and less often.
+void sv_cycle_relink(void)
+{
+    uint64_t now = sv_os_now();
+    if (now < atomic_load_explicit(&cycle.relink, memory_order_relaxed) || !cycle_possible() ||
+        worker_state() != SV_WORKER_NONE)
+        return;
+    uint32_t failed = atomic_fetch_add_explicit(&cycle.relink_failed, 1, memory_order_relaxed);
+    uint64_t ns = RELINK_RETRY_NS << (failed < RELINK_RETRIES ? failed : RELINK_RETRIES);
+    atomic_store_explicit(&cycle.relink, now + ns, memory_order_relaxed);
 }
 
 // ---- keeping stops away -------------------------------------------------------------------------
@@ -611,8 +778,15 @@ void sv_cycle_unblock(void)
     sv_lock_release(&cycle.stopping);
 }
 
+bool sv_cycle_locked_here(void)
+{
+    return sv_lock_held(&cycle.lock) || sv_lock_held(&cycle.stopping) || sv_world_locked_here() ||
+           sv_heap_locked_here() || sv_metadata_locked_here();
+}
+
 // An idle worker is ended, so that the child is the copy of a process with one thread, and so that
-// who counts threads after a fork (python does) finds what it expects.
+// who counts threads after a fork (python does) finds what it expects. Not in mode=leaks: a server
+// that forks and then only waits would have lost its link until it allocates again.
 enum sv_fork sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
@@ -621,7 +795,8 @@ enum sv_fork sv_cycle_fork_prepare(void)
         return SV_FORK_INSIDE;
     bool idle =
         !asked_more() && cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
-    if (idle && sv_worker_only()) {
+    bool busy = linked_early() || (sv_cycle_link && sv_cycle_link->busy());
+    if (idle && !busy && sv_worker_only()) {
         sv_cycle_single();
         return SV_FORK_ALONE;
     }
@@ -650,6 +825,10 @@ void sv_cycle_fork_parent(enum sv_fork how)
 static void cycle_forget(void)
 {
     cycle.stale |= atomic_load_explicit(&sv_heap.phase, memory_order_relaxed) != SV_PHASE_OFF;
+    if (!sv_lock_held(&cycle.lock)) { // somebody else's check
+        cycle.here = false;
+        sv_leaks_fork_child();
+    }
     sv_lock_reset(&cycle.lock);
     sv_protect_fork_child();
     uint32_t started = atomic_load_explicit(&cycle.started, memory_order_relaxed);
@@ -660,7 +839,9 @@ static void cycle_forget(void)
     sv_rootset_fork_child();
     sv_assist_fork_child();
     sv_work_fork_child();
+    sv_modules_fork_child();
     sv_worker_fork_child();
+    link_lost(linked_early(), 0);
     sv_scavenge_worker(NULL);
     trigger_set();
 }
@@ -689,8 +870,12 @@ void sv_cycle_fork_child(enum sv_fork how)
 
 void sv_cycle_single(void)
 {
+    bool there = sv_worker_there();
     sv_worker_quit();
     sv_scavenge_worker(NULL);
+    // the driver has decided by now
+    if (there && atomic_load_explicit(&cycle.linked, memory_order_relaxed))
+        link_lost(true, RELINK_NS);
 }
 
 void sv_cycle_exclude(uintptr_t lo, uintptr_t hi)

@@ -15,11 +15,13 @@
 #include "central.h"
 #include "cycle.h"
 #include "large.h"
+#include "leaks.h"
 #include "lock.h"
 #include "options.h"
 #include "os.h"
 #include "pagealloc.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "region.h"
 #include "scavenge.h"
 #include "span.h"
@@ -244,6 +246,25 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
     return p;
 }
 
+void *sv_heap_alloc_sampled(size_t size, bool zeroed, bool noscan, bool *due)
+{
+    void *p = NULL;
+    unsigned class = size <= SV_SMALL_MAX ? sv_sizeclass(size) : 0;
+    struct sv_cache *cache = class && !noscan && !(zeroed && size > 1024) ? sv_cache_get() : NULL;
+    if (cache)
+        p = sv_cache_sample(cache, class, due);
+    else
+        *due = sv_profile_due(class ? sv_classes[class].size : size);
+    if (*due)
+        p = large_alloc(size, 1, noscan, zeroed);
+    else if (p && zeroed)
+        memset(p, 0, size);
+    *due = *due && p;
+    if (p)
+        return p;
+    return zeroed ? sv_heap_alloc_zeroed(size) : heap_alloc(size, noscan);
+}
+
 // ---- giving back --------------------------------------------------------------------------------
 
 struct place { // where a pointer points
@@ -283,12 +304,15 @@ enum sv_verdict sv_heap_free(void *p)
     enum sv_verdict verdict = place_find(p, &at);
     if (verdict != SV_OURS)
         return verdict;
-    if (sv_unlikely(sv_options.clobber) && sv_code_class(at.code) != SV_CLASS_LARGE)
-        memset(p, SV_CLOBBER, at.size);
-    if (sv_code_class(at.code) == SV_CLASS_LARGE)
-        return sv_large_free(at.span) ? SV_OURS : SV_FREED;
-    if (((uintptr_t *)p)[1] == sv_heap.key && sv_cache_holds(p))
+    bool large = sv_code_class(at.code) == SV_CLASS_LARGE;
+    if (!large && ((uintptr_t *)p)[1] == sv_heap.key && sv_cache_holds(p))
         return SV_FREED;
+    if (sv_unlikely(sv_profile_on))
+        sv_profile_leave(p);
+    if (large)
+        return sv_large_free(at.span) ? SV_OURS : SV_FREED;
+    if (sv_unlikely(sv_options.clobber))
+        memset(p, SV_CLOBBER, at.size);
     struct sv_cache *cache = sv_cache_get();
     if (!cache || sv_options.clobber)
         return sv_central_give(at.code, p) ? SV_OURS : SV_FREED;
@@ -315,8 +339,9 @@ size_t sv_heap_usable(const void *p, enum sv_verdict *verdict)
 static bool resize_in_place(const struct place *at, size_t size)
 {
     if (sv_code_class(at->code) == SV_CLASS_LARGE)
-        return size > SV_SMALL_MAX && sv_large_resize(at->span, size);
-    if (size >= at->size)
+        return size > SV_SMALL_MAX && sv_large_resize(at->span, size) &&
+               (!sv_profile_on || sv_profile_fits(sv_span_slot_size(at->span), size));
+    if (size >= at->size || (sv_unlikely(sv_profile_on) && !sv_profile_fits(at->size, size)))
         return false;
     // staying wastes at most half of the slot; moving to a much smaller one pays for itself
     return size > at->size / 2 || at->size <= 64;
@@ -333,6 +358,8 @@ void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict)
         *verdict = SV_FREED;
         return NULL;
     }
+    if (sv_unlikely(sv_profile_on))
+        sv_profile_leave(p);
     if (resize_in_place(&at, size))
         return p;
     if (sv_code_class(at.code) == SV_CLASS_LARGE && size > at.size) {
@@ -344,6 +371,7 @@ void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict)
     void *to = heap_alloc(size, sv_code_noscan(at.code));
     if (!to)
         return size < at.size ? p : NULL; // shrinking never fails
+    sv_leaks_clean(to, size);
     memcpy(to, p, size < at.size ? size : at.size);
     sv_heap_free(p);
     return to;

@@ -18,11 +18,13 @@
 #include <string.h>
 
 #include "heap.h"
+#include "leaks.h"
 #include "lock.h"
 #include "options.h"
 #include "os.h"
 #include "pagealloc.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "scavenge.h"
 #include "span.h"
 #include "sweep.h"
@@ -95,7 +97,7 @@ static void live_sub(size_t bytes)
 static void ghost_clear(struct sv_span *span)
 {
     bool marked = atomic_exchange_explicit(&span->bits[0].mark, 0, memory_order_relaxed) & 1;
-    if (marked && large_unswept(span))
+    if (marked && large_unswept(span) && !sv_leaks_on)
         live_sub(large_bytes(span));
 }
 
@@ -238,6 +240,8 @@ static bool large_detach(struct sv_span *span)
     if (large.cursor == (uint32_t)(span - sv_heap.spans))
         large.cursor = span->next;
     list_remove(&sv_heap.large_first, span);
+    if (sv_unlikely(sv_profile_on))
+        sv_profile_forget(large_start(span));
     span->dirty = 1;
     atomic_fetch_sub_explicit(&sv_heap.large_live, bytes, memory_order_relaxed);
     return true;
@@ -275,7 +279,8 @@ static void large_revive(struct sv_span *span)
     if (sv_likely(!large_unswept(span)) ||
         !(atomic_load_explicit(&span->bits[0].alloc, memory_order_relaxed) & 1))
         return;
-    if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1))
+    if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1) &&
+        !sv_leaks_on)
         atomic_fetch_add_explicit(&sv_heap.live, large_bytes(span), memory_order_relaxed);
 }
 
@@ -326,7 +331,10 @@ static struct sv_span *sweep_hold(unsigned *budget, size_t *bytes, bool *more)
             continue;
         span->sweepgen = large.gen;
         atomic_fetch_add_explicit(&sv_heap.sweep.swept, span->npages, memory_order_relaxed);
-        if (atomic_exchange_explicit(&span->bits[0].mark, 0, memory_order_relaxed) & 1)
+        bool marked = atomic_exchange_explicit(&span->bits[0].mark, 0, memory_order_relaxed) & 1;
+        if (sv_unlikely(sv_leaks_on))
+            sv_leaks_large(span, marked);
+        if (marked || sv_leaks_on)
             continue;
         large_detach(span); // its bytes left `live` when the cycle flipped
         *bytes += large_bytes(span);

@@ -301,10 +301,10 @@ static void object_scan(struct sv_marker *m, uintptr_t entry)
 {
     unsigned class = entry_code(entry);
     uintptr_t at = entry_at(entry);
-    if (class != SV_CLASS_LARGE)
-        words_scan(m, at, at + sv_classes[class].size, sv_options.align);
-    else
+    if (class == SV_CLASS_LARGE)
         large_scan(m, at);
+    else if (!sv_mark_freed(at))
+        words_scan(m, at, at + sv_classes[class].size, sv_options.align);
 }
 
 // The oldest of the second ring. What the queue yields is mostly small: one call of the kernel does
@@ -379,7 +379,7 @@ static void slots_rescan(struct sv_marker *m, uintptr_t start, unsigned class, u
     n = n < c->nslots ? n : c->nslots;
     while (i < n) {
         unsigned from = i;
-        while (i < n && slot_marked(bits, i))
+        while (i < n && slot_marked(bits, i) && !sv_mark_freed(start + (size_t)i * c->size))
             i++;
         if (i > from)
             part_scan(m, start + (size_t)from * c->size, start + (size_t)i * c->size, lo, hi);
@@ -510,7 +510,8 @@ void sv_mark_begin(struct sv_marker *m, const struct sv_pages *pages)
     m->pages = pages;
     m->filter = sv_words_best();
     m->filter_halves = sv_halves_best();
-    m->single = sv_options.align == 4 && !sv_options.tagbits ? SV_MARK_WORDS * 4 : 0;
+    bool plain = sv_options.align == 4 && !sv_options.tagbits && !sv_leaks_on;
+    m->single = plain ? SV_MARK_WORDS * 4 : 0;
     m->grown = pages_grown();
     m->objects = m->bytes = m->scanned = 0;
     m->bytes_told = m->scanned_told = 0;

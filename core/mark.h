@@ -8,6 +8,8 @@
 #define SV_MARK_H
 
 #include "core.h"
+#include "heap.h"
+#include "leaks.h"
 #include "scanners.h"
 #include "work.h"
 
@@ -56,6 +58,13 @@ struct sv_mark_place {
     uint64_t bit;         // in it
     uintptr_t start;      // of the object
 };
+
+// A slot that the program has freed, and that waits in a cache, has the key in its second word: what
+// stands there is dead. In mode=leaks such words lead nowhere.
+static inline bool sv_mark_freed(uintptr_t start)
+{
+    return sv_leaks_on && __atomic_load_n((uintptr_t *)start + 1, __ATOMIC_RELAXED) == sv_heap.key;
+}
 
 // Callable at any time and from anywhere that no span can be unmade.
 bool sv_mark_find(uintptr_t word, struct sv_mark_place *place);

@@ -17,6 +17,7 @@
 
 #include "options.h"
 #include "os.h"
+#include "sites.h"
 #include "stats.h"
 
 #define PATH_ROOM 4096
@@ -159,6 +160,9 @@ static void put_heap(struct sv_text *t, const struct sv_stats_read *now)
     gauge(t, "salvage_metadata_bytes", "bytes", now->metadata, "The collector's own memory.");
     gauge(t, "salvage_released_bytes", "bytes", now->released,
           "Given back to the kernel since the start.");
+    if (sv_options.mode == SV_MODE_LEAKS)
+        gauge(t, "salvage_leaked_bytes", "bytes", sv_sites_lost_bytes(),
+              "Lost by the program, by the last collection.");
 }
 
 void sv_metrics_put(struct sv_text *t)

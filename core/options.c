@@ -21,6 +21,9 @@ struct sv_options sv_options = {
     .period = 120,
     .roots = ROOTS_ALL,
     .log = "stderr",
+    .depth = 32,
+    .report = "stderr",
+    .format = "text",
 };
 
 struct word { // one value, not terminated
@@ -127,8 +130,24 @@ static bool word_text(struct word w, char *out, size_t room)
 
 static bool word_mode(struct word w, enum sv_mode *out)
 {
-    *out = word_is(w, "off") ? SV_MODE_OFF : SV_MODE_COLLECT;
-    return word_is(w, "off") || word_is(w, "collect");
+    static const char names[][8] = {
+        [SV_MODE_COLLECT] = "collect", [SV_MODE_LEAKS] = "leaks", [SV_MODE_OFF] = "off"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (word_is(w, names[i])) {
+            *out = (enum sv_mode)i;
+            return true;
+        }
+    return false;
+}
+
+static bool word_format(struct word w, char *out, size_t room)
+{
+    static const char names[][10] = {"text",      "json", "sarif", "pprof",
+                                     "collapsed", "xml",  "html",  "raw"};
+    for (unsigned i = 0; i < sizeof names / sizeof *names; i++)
+        if (word_is(w, names[i]))
+            return word_text(w, out, room);
+    return false;
 }
 
 static bool word_barrier(struct word w, enum sv_barrier_kind *out)
@@ -179,6 +198,32 @@ static bool word_workers(struct word w, uint32_t *out)
 }
 
 // 1: taken, 0: bad value, -1: unknown key
+static int option_set_leaks(struct sv_options *o, struct word key, struct word v)
+{
+    if (word_is(key, "sample"))
+        return word_is(v, "0") ? (o->sample = 0, 1) : word_bytes(v, &o->sample);
+    if (word_is(key, "depth"))
+        return word_u32(v, 1, 256, &o->depth);
+    if (word_is(key, "report"))
+        return word_text(v, o->report, sizeof o->report);
+    if (word_is(key, "format"))
+        return word_format(v, o->format, sizeof o->format);
+    if (word_is(key, "suppressions"))
+        return word_text(v, o->suppressions, sizeof o->suppressions);
+    if (word_is(key, "exitcode"))
+        return word_u32(v, 0, 255, &o->exitcode);
+    if (word_is(key, "abandoned"))
+        return word_flag(v, &o->abandoned);
+    if (word_is(key, "live"))
+        return word_flag(v, &o->live);
+    if (word_is(key, "every"))
+        return word_u32(v, 0, 86400 * 365, &o->every);
+    if (word_is(key, "rss"))
+        return word_bytes(v, &o->rss);
+    return -1;
+}
+
+// Likewise.
 static int option_set(struct word key, struct word v)
 {
     struct sv_options *o = &sv_options;
@@ -214,7 +259,7 @@ static int option_set(struct word key, struct word v)
         return word_text(v, o->log, sizeof o->log);
     if (word_is(key, "stats"))
         return word_text(v, o->stats, sizeof o->stats);
-    return -1;
+    return option_set_leaks(o, key, v);
 }
 
 // What fits of a word, terminated. Control characters would break the line: they are shown as '?'.

@@ -8,7 +8,7 @@
 #define SV_WORKERS_AUTO UINT32_MAX
 #define SV_CLOBBER 0xdb // what reclaimed and freed memory is filled with, when asked
 
-enum sv_mode { SV_MODE_COLLECT, SV_MODE_OFF };
+enum sv_mode { SV_MODE_COLLECT, SV_MODE_LEAKS, SV_MODE_OFF };
 enum sv_barrier_kind {
     SV_BARRIER_AUTO,
     SV_BARRIER_UFFD,
@@ -34,6 +34,17 @@ struct sv_options {
     uint32_t roots;   // SV_ROOTS_*
     char log[256];    // path, fd:N or stderr; %p is the process id
     char stats[256];  // path of the OpenMetrics text, %p likewise; "": none
+    uint64_t
+        sample; // mean bytes between recorded allocation stacks; 0: all in leaks mode, else none
+    uint32_t depth;         // frames kept of a stack
+    char report[256];       // leaks mode: where reports go: path, fd:N or stderr, %p likewise
+    char format[12];        // leaks mode: of reports; raw: as they are, no command is started
+    char suppressions[256]; // leaks mode: path, "": none
+    uint32_t exitcode;      // leaks mode: exit status when there are leaks; 0: the program's own
+    bool abandoned;         // leaks mode: a second check after exit handlers
+    bool live;              // leaks mode: reports tell what is reachable, too
+    uint32_t every;         // leaks mode: seconds between reports; 0: none by time
+    uint64_t rss;           // leaks mode: a report when so many bytes are resident; 0: none
 };
 
 extern struct sv_options sv_options;

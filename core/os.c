@@ -125,6 +125,11 @@ long sv_os_seek(int fd, long offset)
     return call(SYS_lseek, fd, offset, SEEK_SET, 0, 0, 0);
 }
 
+long sv_os_readlink(int dirfd, const char *path, char *to, size_t room)
+{
+    return call(SYS_readlinkat, dirfd, path, to, room, 0, 0);
+}
+
 long sv_os_links(int fd)
 {
     struct statx s;
@@ -194,6 +199,11 @@ int sv_os_gettid(void)
     return (int)call(SYS_gettid, 0, 0, 0, 0, 0, 0);
 }
 
+int sv_os_getppid(void)
+{
+    return (int)call(SYS_getppid, 0, 0, 0, 0, 0, 0);
+}
+
 int sv_os_getpid(void)
 {
     return (int)call(SYS_getpid, 0, 0, 0, 0, 0, 0);
@@ -260,6 +270,18 @@ static uint64_t os_clock(clockid_t which)
 uint64_t sv_os_now(void)
 {
     return os_clock(CLOCK_MONOTONIC);
+}
+
+uint64_t sv_os_now_coarse(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC_COARSE, &t); // can't fail where os_clock's does not
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+uint64_t sv_os_realtime(void)
+{
+    return os_clock(CLOCK_REALTIME);
 }
 
 uint64_t sv_os_cpu(void)
@@ -333,4 +355,10 @@ void sv_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns)
 void sv_os_futex_wake(_Atomic uint32_t *word, int n)
 {
     call(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, 0, 0, 0);
+}
+
+void sv_os_nap(uint64_t ns)
+{
+    _Atomic uint32_t nobody = 0;
+    sv_os_futex_wait(&nobody, 0, ns);
 }

@@ -28,6 +28,7 @@ long sv_os_read(int fd, void *p, size_t bytes);
 int sv_os_fcntl(int fd, int command, long arg);
 long sv_os_getdents(int fd, void *p, size_t bytes);
 long sv_os_seek(int fd, long offset);
+long sv_os_readlink(int dirfd, const char *path, char *to, size_t room); // no end; bytes
 long sv_os_links(int fd); // the number of hard links of what is open there
 int sv_os_close(int fd);
 
@@ -44,6 +45,7 @@ long sv_os_cwd(char *path, size_t room);   // with its end; bytes, or -errno
 
 int sv_os_gettid(void);
 int sv_os_getpid(void);
+int sv_os_getppid(void);
 int sv_os_tgkill(int pid, int tid, int sig);
 int sv_os_signal_set(int sig, void (*handler)(int, siginfo_t *, void *));
 // The same with these flags (SA_*) besides SA_SIGINFO; what the kernel has now; SIG_DFL again.
@@ -57,6 +59,8 @@ uintptr_t sv_os_altstack(void);   // the calling thread's alternate signal stack
 int sv_os_signal_mask(int how, uint64_t set, uint64_t *old); // how: SIG_BLOCK, SIG_UNBLOCK, ...
 
 uint64_t sv_os_now(void);                // nanoseconds, monotonic
+uint64_t sv_os_now_coarse(void);         // the same as of the last tick, some milliseconds old
+uint64_t sv_os_realtime(void);           // nanoseconds since 1970
 uint64_t sv_os_cpu(void);                // nanoseconds of processor time of the whole process
 uint64_t sv_os_cpu_thread(void);         // likewise, of the calling thread
 uint64_t sv_os_random(void);             // 64 bits, never 0
@@ -67,6 +71,7 @@ uint64_t sv_os_address_used(int procfd); // bytes mapped now, 0: unknown
 
 // Sleeps while *word == value, at most `ns` (0: no bound); may return early.
 void sv_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns);
+void sv_os_nap(uint64_t ns); // may be shorter
 void sv_os_futex_wake(_Atomic uint32_t *word, int n);
 
 #endif

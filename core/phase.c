@@ -33,6 +33,7 @@
 #include "chaos.h"
 #include "checkmark.h"
 #include "crew.h"
+#include "leaks.h"
 #include "lock.h"
 #include "mark.h"
 #include "metadata.h"
@@ -391,8 +392,8 @@ static void markers_begin(void)
 static void caches_blacken(void)
 {
     for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next)
-        for (unsigned code = 0; code < SV_NCODE; code++)
-            for (void **slot = cache->bins[code].base; slot < cache->bins[code].top; slot++)
+        for (unsigned i = 0; i < SV_NBIN; i++)
+            for (void **slot = cache->bins[i].base; slot < cache->bins[i].top; slot++)
                 sv_mark_black(&phase.marker[0], *slot);
 }
 
@@ -418,7 +419,12 @@ static void flip(void)
     phase.stats->live_marked = marked;
     atomic_fetch_add_explicit(&sv_heap.sweepgen, 1, memory_order_relaxed);
     sv_central_flip();
-    atomic_store_explicit(&sv_heap.live, marked, memory_order_relaxed);
+    if (sv_leaks_on) { // what is lost stays, so that for the pacer it is live
+        phase.stats->live_marked = phase.stats->live_end;
+        sv_leaks_flip(marked < phase.stats->live_end);
+    } else {
+        atomic_store_explicit(&sv_heap.live, marked, memory_order_relaxed);
+    }
     phase_set(SV_PHASE_OFF);
 }
 
@@ -514,7 +520,8 @@ static const char *scan_stopped(uint64_t limit, bool roots)
 
 // ---- termination --------------------------------------------------------------------------------
 
-// What a stop does to end the mark, if `limit` ns are enough (0: no limit). phase.done: it was all, and the cycle has flipped.
+// What a stop does to end the mark, if `limit` ns are enough (0: no limit). phase.done: it was all,
+// and the cycle has flipped.
 static const char *stop_finish(uint64_t limit)
 {
     bool beside = phase.in->beside;
@@ -524,6 +531,7 @@ static const char *stop_finish(uint64_t limit)
     reason = reason ? reason : failed;
     if (!reason && !beside) { // all of it, in this stop
         markers_begin();
+        caches_blacken(); // as in stop_begin
         phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
     }
     if (!reason && beside) // first: where it takes too long, nothing else is begun
@@ -536,6 +544,8 @@ static const char *stop_finish(uint64_t limit)
         sv_mark_account(&phase.marker[1]);
         if (sv_options.checkmark)
             reason = mark_check();
+        if (!reason && phase.in->look)
+            phase.in->look(phase.marker[0].objects + phase.marker[1].objects);
         if (!reason)
             flip();
     }
@@ -592,11 +602,11 @@ static const char *stop_first(void)
         atomic_store_explicit(&sv_heap.marked, 0, memory_order_relaxed);
         phase_set(SV_PHASE_MARK);
         markers_begin();
+        caches_blacken(); // first: a stale pointer to a free slot must not have it scanned
         struct sv_rootset_visitor v = visitor_make();
         reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
         if (!reason)
             sv_rootset_visit_stacks(&v, false);
-        caches_blacken();
         sv_work_held(false);
         sv_world_resume();
         sv_rootset_end();

@@ -16,6 +16,9 @@ struct sv_phase_in {
     int procfd;                       // /proc
     uintptr_t sp; // where the live part of the calling thread's stack begins; 0: worker
     bool beside;  // the program runs while objects are marked: the caller is a worker
+    // If not `beside`: called when everything is marked, before the flip, with the number of
+    // objects that are; world stopped, all locks held, the root set begun. May be NULL.
+    void (*look)(uint64_t marked);
 };
 
 // One collection up to the flip, cycle lock held, the last sweep finished. NULL: what isn't marked

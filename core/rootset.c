@@ -26,6 +26,7 @@
 #include "rootset.h"
 
 #include "arch.h"
+#include "leaks.h"
 #include "lock.h"
 #include "mark.h"
 #include "metadata.h"
@@ -41,6 +42,7 @@
 #define MISSED_MAX 256
 #define FORGET_MAX 64             // records of ended threads given up in one stop
 #define FRAMES_BELOW 8192u        // bytes of stack that marking uses below base_make
+#define FRAMES_MAX (16u << 20)    // bytes from there to `sp`: more, and it is on another stack
 #define HW_PAGE ((uintptr_t)4096) // what the kernel tracks by
 
 // Ranges in memory of our own.
@@ -338,9 +340,11 @@ static bool base_make(uintptr_t sp)
         if (t->worker && !t->gone) // but for its thread block, which holds what libc allocated
             ranges_add(&set.base, t->stack_lo, t->stack_hi);
     // The collector's own frames, on a stack whose bounds nobody told: they change under its eyes.
-    // What it calls from here on reaches a little lower.
-    if (sp)
-        ranges_add(&set.base, (uintptr_t)__builtin_frame_address(0) - FRAMES_BELOW, sp);
+    // What it calls from here on reaches a little lower. (The stack of a signal handler may lie
+    // anywhere else.)
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0) - FRAMES_BELOW;
+    if (sp > here && sp - here < FRAMES_MAX)
+        ranges_add(&set.base, here, sp);
     ranges_sort(&set.base);
     return true;
 }
@@ -548,6 +552,15 @@ static void thread_offer(struct sv_rootset_visitor *v, const struct sv_thread *t
     }
 }
 
+// Objects that leak reports leave out keep what they lead to.
+static void ignored_offer(struct sv_rootset_visitor *v)
+{
+    const uintptr_t *words;
+    size_t n = sv_leaks_roots(&words);
+    if (n)
+        v->range(v->arg, (uintptr_t)words, (uintptr_t)(words + n), false);
+}
+
 void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again)
 {
     // Only general roots can be asked for what was written.
@@ -558,6 +571,7 @@ void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again)
         set.exclude.v[set.exclude.n++] = set.base.v[i];
     for (size_t i = 0; i < set.cached.n; i++)
         set.exclude.v[set.exclude.n++] = set.stacks.v[set.stacks.n++] = set.cached.v[i];
+    ignored_offer(v);
     if (set.altstack)
         stack_offer(v, (uintptr_t)&set.altstack, (uintptr_t)(&set.altstack + 1));
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {

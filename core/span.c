@@ -6,6 +6,7 @@
 
 #include "assert.h"
 #include "pagemap.h"
+#include "profile.h"
 #include "protect.h"
 
 struct sv_span *sv_span_make(uint32_t page, uint32_t npages, unsigned code, bool clean)
@@ -38,6 +39,8 @@ void sv_span_unmake(struct sv_span *span)
     uint32_t page = (uint32_t)(span - sv_heap.spans);
     uint32_t npages = span->npages;
     bool clean = !span->dirty;
+    if (sv_unlikely(sv_profile_on))
+        sv_profile_drop(page);
     sv_pagemap_set(page, npages, 0);
     sv_protect_leave(page, npages);
     sv_heap_pages_give(page, npages, clean);

@@ -2,7 +2,8 @@
 // would come back to life. Marks are cleared as they are used, so a swept heap has none: the next
 // mark starts from nothing without another pass. `live` was set to what is marked when the cycle
 // flipped. A mark without an object (central.c tells how it comes about) was counted there too, and
-// is subtracted here.
+// is subtracted here. With mode=leaks nothing is taken back: sweeping looks at what wasn't marked
+// (leaks.c) and clears the marks, and `live` never was anything but what is out of spans.
 //
 // Large objects are swept at once, they are few and heavy. Small spans are swept when their code
 // needs slots (central.c), by a thread that has time (sv_sweep_step), and in proportion to
@@ -18,6 +19,7 @@
 #include "assert.h"
 #include "central.h"
 #include "large.h"
+#include "leaks.h"
 #include "lock.h"
 #include "options.h"
 #include "pagemap.h"
@@ -32,11 +34,26 @@ static void slots_clobber(struct sv_span *span, unsigned w, uint64_t dead)
                size);
 }
 
+// The objects all stay; what the last mark says of them is looked at, and cleared.
+__attribute__((noinline)) static void span_keep(struct sv_span *span)
+{
+    struct sv_bits *bits = sv_span_bits(span);
+    sv_leaks_span(span);
+    for (unsigned w = 0; w < sv_span_words(span); w++)
+        atomic_store_explicit(&bits[w].mark, 0, memory_order_relaxed);
+    span->sweepgen = atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);
+    atomic_fetch_add_explicit(&sv_heap.sweep.swept, span->npages, memory_order_relaxed);
+}
+
 unsigned sv_sweep_span(struct sv_span *span)
 {
     struct sv_bits *bits = sv_span_bits(span);
     unsigned freed = 0, ghosts = 0;
     sv_check(!sv_heap_marking());
+    if (sv_unlikely(sv_leaks_on)) {
+        span_keep(span);
+        return 0;
+    }
     for (unsigned w = 0; w < sv_span_words(span); w++) {
         uint64_t alloc = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed);
         uint64_t mark = atomic_load_explicit(&bits[w].mark, memory_order_relaxed);

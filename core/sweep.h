@@ -6,7 +6,8 @@
 #include "core.h"
 #include "heap.h"
 
-// alloc &= mark, mark = 0, for a span whose code's lock is held; returns how many slots came back.
+// alloc &= mark, mark = 0, for a span whose code's lock is held; returns how many slots came back:
+// none in mode=leaks.
 unsigned sv_sweep_span(struct sv_span *span);
 
 // Large objects that the last mark didn't reach, all of them, and the spans of those that were

@@ -1,7 +1,8 @@
 // Workers are threads of the process like any other, made by pthread_create: only so does setuid
 // reach them, and only so does glibc count them. They must not be noticed all the same:
 //
-// - They block every signal, so the kernel never picks one of them for a signal to the process.
+// - They block every signal (the stop's own only when they are known for what they are), so the
+//   kernel never picks one of them for a signal to the process.
 // - They have a descriptor table and a file system context of their own (close_range with
 //   CLOSE_RANGE_UNSHARE): what a cycle opens stands nowhere among the program's descriptors,
 //   closefrom doesn't reach it, and chroot doesn't hide /proc from it. Leaving the program's table
@@ -25,6 +26,7 @@
 #include <signal.h>
 
 #include "arch.h"
+#include "leaks.h"
 #include "lock.h"
 #include "os.h"
 #include "scanners.h"
@@ -32,6 +34,8 @@
 
 #define STACK_MIN ((size_t)256 << 10)
 #define STACK_MAX ((size_t)16 << 20)
+#define SETTLE_NS 1000000000u // one that gets no processor at all is not waited for
+#define LOCK_NAP_NS 50000u
 #define GLIBC_SIGNALS ((uint64_t)3 << 31) // 32 and 33: cancellation and setuid, glibc's own
 #define LAST_NAP_MIN_NS 1000000u    // with the first thread gone, looks whether the others are, too
 #define LAST_NAP_MAX_NS 1000000000u // follow so fast, and slower until another thread ends
@@ -42,42 +46,60 @@ struct thread {
     unsigned long handle; // worker lock
     void *stack;          // worker lock: its memory, from sv_os_map
     size_t bytes;         // worker lock: of it
+    uintptr_t frames;     // itself, once: its frames lie below this, on whole pages
 };
 
 static struct {
-    struct sv_lock lock;                 // leaf: starting and ending
-    sv_worker_body *body;                // lock
-    _Atomic unsigned n;                  // lock to write: started and not joined
-    _Atomic int pid;                     // lock to write: whose they are
-    bool private_table;                  // workers: descriptors are their own
-    _Atomic bool shared;                 // anyone: no table of their own any more
-    _Atomic bool quit;                   // lock: workers shall end
-    _Atomic bool main_ended;             // the first thread, at its end
-    _Atomic uint64_t last_nap;           // threads at their end reset it: ns until the next look
-    _Atomic uint32_t calls;              // anyone counts up; workers sleep on it
-    struct thread thread[SV_WORKER_MAX]; // lock
+    struct sv_lock lock;       // leaf: starting and ending
+    sv_worker_body *body;      // lock
+    _Atomic unsigned n;        // lock to write: started and not joined
+    _Atomic int pid;           // lock to write: whose they are
+    bool private_table;        // workers: descriptors are their own
+    _Atomic bool shared;       // anyone: no table of their own any more
+    _Atomic bool link;         // lock to write: started and not joined
+    _Atomic uint32_t starting; // threads made that haven't registered; futex
+    _Atomic bool quit;         // anyone: workers shall end; lock: not so any more
+    _Atomic bool main_ended;   // the first thread, at its end
+    _Atomic uint64_t last_nap; // threads at their end reset it: ns until the next look
+    _Atomic uint32_t calls;    // anyone counts up; workers sleep on it
+    struct thread thread[SV_WORKER_MAX + 1]; // lock; the last one: SV_WORKER_LINK
 } worker;
 
 static __thread bool worker_here __attribute__((tls_model("initial-exec")));
+static __thread bool worker_link_here __attribute__((tls_model("initial-exec")));
 
 bool sv_worker_here(void)
 {
     return worker_here;
 }
 
+bool sv_worker_link_here(void)
+{
+    return worker_link_here;
+}
+
+static void starting_add(int n)
+{
+    atomic_fetch_add_explicit(&worker.starting, (uint32_t)n, memory_order_release);
+    sv_os_futex_wake(&worker.starting, INT32_MAX);
+}
+
 static void *worker_begin(void *arg)
 {
     worker_here = true;
-    sv_os_signal_mask(SIG_SETMASK, ~GLIBC_SIGNALS, NULL);
+    worker_link_here = arg == &worker.thread[SV_WORKER_LINK];
     if (arg == worker.thread) // the others are made by the first, and share with it
         worker.private_table = !atomic_load_explicit(&worker.shared, memory_order_seq_cst) &&
                                sv_os_descriptors_unshare() == 0;
+    // until it is known for a worker, a stop takes it for a thread of the program's and asks it
     sv_world_self_worker();
-    const struct thread *t = arg;
+    sv_os_signal_mask(SIG_SETMASK, ~GLIBC_SIGNALS, NULL);
+    struct thread *t = arg;
+    t->frames = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095;
     sv_world_self_stack((uintptr_t)t->stack, (uintptr_t)__builtin_frame_address(0),
                         (uintptr_t)t->stack + t->bytes, false);
+    starting_add(-1);
     worker.body((unsigned)(t - worker.thread));
-    sv_worker_wake(); // the others end for the same reason
     return NULL;
 }
 
@@ -90,9 +112,14 @@ static bool thread_start(struct thread *t)
         t->stack = sv_os_map(bytes);
         if (!t->stack)
             return false;
+        starting_add(1);
+        sv_leaks_ignoring++; // what libc allocates for it
         r = sv_worker_hooks->spawn(worker_begin, t, t->stack, bytes, &t->handle);
-        if (r != 0)
+        sv_leaks_ignoring--;
+        if (r != 0) {
+            starting_add(-1);
             sv_os_unmap(t->stack, bytes);
+        }
     }
     return r == 0;
 }
@@ -101,6 +128,19 @@ static void thread_join(struct thread *t)
 {
     sv_worker_hooks->join(t->handle);
     sv_os_unmap(t->stack, t->bytes);
+    t->stack = NULL;
+}
+
+// Who starts or ends workers holds the lock meanwhile: whoever ends them waits for the driver, whoever
+// starts them is about to let go. Others only try: starting a thread allocates.
+static bool worker_lock(void)
+{
+    bool locked = sv_lock_try(&worker.lock);
+    while (!locked && worker_here && !sv_worker_ending()) {
+        sv_worker_sleep(sv_worker_seen(), LOCK_NAP_NS);
+        locked = sv_lock_try(&worker.lock);
+    }
+    return locked;
 }
 
 enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
@@ -111,10 +151,11 @@ enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
     if (atomic_load_explicit(&worker.n, memory_order_acquire) >= n &&
         atomic_load_explicit(&worker.pid, memory_order_relaxed) == pid)
         return SV_WORKER_THERE;
-    if (!sv_lock_try(&worker.lock))
+    if (!worker_lock())
         return SV_WORKER_STARTING;
     if (worker.pid != pid) {
         worker.n = 0;
+        worker.link = false;
         worker.pid = pid;
     }
     worker.body = body;
@@ -125,6 +166,26 @@ enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
     bool there = worker.n > 0;
     sv_lock_release(&worker.lock);
     return there ? SV_WORKER_THERE : SV_WORKER_NONE;
+}
+
+bool sv_worker_link_start(void)
+{
+    if (!worker_lock())
+        return false;
+    bool there = !worker.link && thread_start(&worker.thread[SV_WORKER_LINK]);
+    worker.link |= there;
+    sv_lock_release(&worker.lock);
+    return there;
+}
+
+bool sv_worker_table_private(void)
+{
+    return worker.private_table;
+}
+
+bool sv_worker_there(void)
+{
+    return atomic_load_explicit(&worker.n, memory_order_relaxed) > 0;
 }
 
 bool sv_worker_helper(void)
@@ -179,10 +240,60 @@ static long threads_count(void)
     return links > 2 ? links - 2 : -1;
 }
 
+// How many there would be if of the program there were one.
+static long threads_fewest(void)
+{
+    return 1 + (long)atomic_load_explicit(&worker.n, memory_order_relaxed) +
+           atomic_load_explicit(&worker.link, memory_order_relaxed);
+}
+
 bool sv_worker_only(void)
 {
-    unsigned n = atomic_load_explicit(&worker.n, memory_order_relaxed);
-    return n && threads_count() == (long)n + 1;
+    return sv_worker_there() && threads_count() == threads_fewest();
+}
+
+// The lock: no thread is being made, so that what is counted is what is known.
+bool sv_worker_last(bool main)
+{
+    if (main)
+        atomic_store_explicit(&worker.main_ended, true, memory_order_relaxed);
+    if (worker_here)
+        return false;
+    // either the first thread's count, under the same lock, knows that this one ends, or this one
+    // sees here that the first has ended
+    sv_world_ending();
+    if (!atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
+        return false;
+    sv_lock_acquire(&worker.lock);
+    bool last = sv_world_end_self() <= (unsigned)threads_fewest() - 1;
+    sv_lock_release(&worker.lock);
+    return last;
+}
+
+void sv_worker_await(void)
+{
+    uint64_t until = sv_os_now() + SETTLE_NS;
+    uint32_t starting;
+    // acquire pairs with the release in starting_add
+    while ((starting = atomic_load_explicit(&worker.starting, memory_order_acquire)) != 0 &&
+           sv_os_now() < until)
+        sv_os_futex_wait(&worker.starting, starting, SETTLE_NS);
+}
+
+void sv_worker_settle(void)
+{
+    sv_lock_acquire(&worker.lock);
+    sv_worker_await();
+}
+
+void sv_worker_unsettle(void)
+{
+    sv_lock_release(&worker.lock);
+}
+
+bool sv_worker_locked_here(void)
+{
+    return sv_lock_held(&worker.lock);
 }
 
 // The first thread stays listed after its end, as long as the process lives.
@@ -193,7 +304,12 @@ bool sv_worker_ending(void)
     if (!atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
         return false;
     long threads = threads_count();
-    return threads > 0 && threads <= (long)worker.n + 1; // one worker may go before the other
+    if (threads <= 0 || threads > threads_fewest())
+        return false;
+    // for good; and the others could not count any more when one of them has gone
+    atomic_store_explicit(&worker.quit, true, memory_order_relaxed);
+    sv_worker_wake();
+    return true;
 }
 
 void sv_worker_quit(void)
@@ -202,6 +318,10 @@ void sv_worker_quit(void)
     if (worker.n && worker.pid == sv_os_getpid()) {
         atomic_store_explicit(&worker.quit, true, memory_order_relaxed);
         sv_worker_wake();
+        if (worker.link) {
+            thread_join(&worker.thread[SV_WORKER_LINK]);
+            worker.link = false;
+        }
         for (unsigned at = worker.n; at > 0; worker.n = --at)
             thread_join(&worker.thread[at - 1]);
     }
@@ -228,8 +348,18 @@ int sv_worker_borrow(int fd)
 void sv_worker_fork_child(void)
 {
     sv_lock_reset(&worker.lock);
+    // The stacks of those that were left behind are memory like any other now, and what marking has
+    // left there looks like pointers. (Their thread blocks stay: glibc may look at them.)
+    for (unsigned i = 0; i < sizeof worker.thread / sizeof *worker.thread; i++) {
+        struct thread *t = &worker.thread[i];
+        if (t->stack && t->frames > (uintptr_t)t->stack)
+            sv_os_release(t->stack, t->frames - (uintptr_t)t->stack);
+        *t = (struct thread){0};
+    }
     worker.n = 0;
+    worker.link = false;
     worker.pid = 0;
+    atomic_store_explicit(&worker.starting, 0, memory_order_relaxed);
     atomic_store_explicit(&worker.quit, false, memory_order_relaxed);
     atomic_store_explicit(&worker.main_ended, false, memory_order_relaxed);
 }

@@ -362,10 +362,13 @@ void sv_world_distrust_all(void)
 
 // ---- stopping -----------------------------------------------------------------------------------
 
-// The letter of a task's state in /proc/self/task/TID/stat, 0 when it has ended.
-static char task_state(int procfd, int tid)
+#define STAT_ROOM 512
+#define FLAG_EXITING 4u // the kernel's PF_EXITING
+
+// Reads /proc/self/task/TID/stat: what follows the name, or NULL when the task has ended.
+static const char *task_stat(int procfd, int tid, char text[STAT_ROOM])
 {
-    char path[64], text[512];
+    char path[64];
     char digits[12];
     int n = 0, at = 0;
     for (unsigned v = (unsigned)tid; v || n == 0; v /= 10)
@@ -379,15 +382,93 @@ static char task_state(int procfd, int tid)
     path[at] = 0;
     int fd = sv_proc_file(procfd, path, O_RDONLY);
     if (fd < 0)
-        return 0;
-    long got = sv_os_read(fd, text, sizeof text - 1);
+        return NULL;
+    long got = sv_os_read(fd, text, STAT_ROOM - 1);
     sv_os_close(fd);
+    text[got > 0 ? got : 0] = 0;
     // The name stands in parentheses and may hold anything; the state follows the last.
     long paren = 0;
     for (long i = 0; i < got; i++)
         if (text[i] == ')')
             paren = i;
-    return paren && paren + 2 < got ? text[paren + 2] : 0;
+    return paren && paren + 2 < got ? text + paren + 2 : NULL;
+}
+
+// The letter of a task's state, 0 when it has ended.
+static char task_state(int procfd, int tid)
+{
+    char text[STAT_ROOM];
+    const char *state = task_stat(procfd, tid, text);
+    return state ? *state : 0;
+}
+
+// Has it begun to end, or ended? That is so before whoever joins it can know.
+static bool task_exiting(int procfd, int tid)
+{
+    char text[STAT_ROOM];
+    const char *c = task_stat(procfd, tid, text);
+    uint64_t flags = 0;
+    for (unsigned field = 0; c && field < 6; field++) // state, ppid, pgrp, session, tty, tpgid
+        for (c++; *c && c[-1] != ' ';)
+            c++;
+    for (; c && *c >= '0' && *c <= '9'; c++)
+        flags = flags * 10 + (uint64_t)(*c - '0');
+    return !c || (flags & FLAG_EXITING);
+}
+
+// The thread's id in the entry of a listing at *at, 0: it is none. Moves on to the next one.
+static int entry_tid(const char *buffer, long *at)
+{
+    const char *entry = buffer + *at; // struct linux_dirent64: ino, off, reclen, type, name
+    uint16_t length;
+    __builtin_memcpy(&length, entry + 16, sizeof length);
+    *at += length;
+    int tid = 0;
+    for (const char *c = entry + 19; *c >= '0' && *c <= '9'; c++)
+        tid = tid * 10 + (*c - '0');
+    return tid;
+}
+
+static unsigned others_count(int procfd, int dirfd)
+{
+    char buffer[2048] __attribute__((aligned(8)));
+    unsigned others = 0;
+    int me = sv_os_gettid();
+    long n;
+    while ((n = sv_os_getdents(dirfd, buffer, sizeof buffer)) > 0) {
+        for (long at = 0; at < n;) {
+            int tid = entry_tid(buffer, &at);
+            const struct sv_thread *t = thread_find(tid);
+            others += tid != 0 && tid != me && !(t && t->ending) && !task_exiting(procfd, tid);
+        }
+    }
+    return others;
+}
+
+void sv_world_ending(void)
+{
+    struct sv_thread *me = sv_world_self();
+    sv_lock_acquire(&world.lock);
+    if (me)
+        me->ending = true;
+    sv_lock_release(&world.lock);
+}
+
+unsigned sv_world_end_self(void)
+{
+    struct sv_thread *me = sv_world_self();
+    int procfd = sv_proc_open();
+    int dirfd = procfd < 0 ? procfd : sv_proc_file(procfd, "self/task", O_RDONLY | O_DIRECTORY);
+    sv_lock_acquire(&world.lock);
+    if (me)
+        me->ending = true;
+    unsigned others = dirfd < 0 ? UINT32_MAX : others_count(procfd, dirfd);
+    sv_lock_release(&world.lock);
+    if (dirfd >= 0)
+        sv_os_close(dirfd);
+    if (procfd >= 0)
+        sv_os_close(procfd);
+    return others;
 }
 
 // Asks a thread in the stop `epoch`, unless it was asked. False: it is no more.
@@ -476,13 +557,7 @@ static int tasks_ask(int dirfd, uint32_t epoch, unsigned *asked)
         return -1;
     while ((n = sv_os_getdents(dirfd, buffer, sizeof buffer)) > 0) {
         for (long at = 0; at < n;) {
-            const char *entry = buffer + at; // struct linux_dirent64: ino, off, reclen, type, name
-            uint16_t length;
-            __builtin_memcpy(&length, entry + 16, sizeof length);
-            at += length;
-            int tid = 0;
-            for (const char *c = entry + 19; *c >= '0' && *c <= '9'; c++)
-                tid = tid * 10 + (*c - '0');
+            int tid = entry_tid(buffer, &at);
             if (tid == 0 || (tid == world.pid && world.leader_dead))
                 continue;
             tasks++;

@@ -59,6 +59,15 @@ void sv_world_distrust(uintptr_t tcb, uint32_t why);
 // without our knowledge. As above.
 void sv_world_distrust_all(void);
 
+// The calling thread has run its destructors. How many tasks of the process, the collector's
+// included, have not begun to end: of several threads that end at the same time only the last one
+// to call counts none of the program's. UINT32_MAX: unknown. No lock of ours held.
+unsigned sv_world_end_self(void);
+
+// The same without counting. Who then finds that nobody counts yet is itself counted as ended by
+// whoever does.
+void sv_world_ending(void);
+
 // Is the caller the process and thread that it was when it was registered? Not so in a vfork child,
 // which runs in its parent's memory, nor after a fork that no handler saw: nothing may be stopped
 // there.

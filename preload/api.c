@@ -3,9 +3,14 @@
 #include "export.h"
 #include "heap.h"
 #include "init.h"
+#include "leaks.h"
+#include "lsan.h"
+#include "options.h"
+#include "profile.h"
 #include "salvage.h"
 #include "stats.h"
 #include "text.h"
+#include "unwind.h"
 
 #include <string.h>
 
@@ -74,7 +79,12 @@ SV_EXPORT void(salvage_stats)(struct salvage_stats *out)
 SV_EXPORT void *salvage_malloc_noscan(size_t size)
 {
     sv_init();
-    return sv_heap_alloc_noscan(size);
+    bool due = sv_profile_all;
+    void *p = sv_profile_sampling ? sv_heap_alloc_sampled(size, false, true, &due)
+                                  : sv_heap_alloc_noscan(size);
+    if (p && due)
+        sv_profile_record(p, size, SV_UNWIND(salvage_malloc_noscan));
+    return p;
 }
 
 SV_EXPORT void salvage_add_root(const void *p, size_t bytes)
@@ -87,4 +97,16 @@ SV_EXPORT void salvage_add_root(const void *p, size_t bytes)
 SV_EXPORT void salvage_remove_root(const void *p, size_t bytes)
 {
     sv_cycle_root_remove((uintptr_t)p, (uintptr_t)p + bytes);
+}
+
+SV_EXPORT int salvage_leak_check(void)
+{
+    return sv_lsan_check();
+}
+
+SV_EXPORT void salvage_ignore(const void *p)
+{
+    sv_init();
+    if (sv_options.mode == SV_MODE_LEAKS)
+        sv_leaks_ignore(p);
 }

@@ -5,9 +5,11 @@
 #include "cycle.h"
 #include "export.h"
 #include "real.h"
+#include "report.h"
 
 SV_EXPORT int chroot(const char *path)
 {
     sv_cycle_proc_keep();
+    sv_report_chroot();
     return sv_real(chroot)(path);
 }

@@ -11,8 +11,13 @@
 // x86-64 an assembly stub jumps to the real function. dlmopen is not wrapped: a second namespace
 // has a C library and a malloc of its own by design (foreign.c recognises its pointers).
 #include "dl.h"
+#include "cycle.h"
 #include "export.h"
+#include "modules.h"
+#include "options.h"
+#include "os.h"
 #include "real.h"
+#include "unwind.h"
 
 #include <dlfcn.h>
 
@@ -23,6 +28,26 @@ void *sv_dl_resolve(void)
     void *fn = sv_real_get(SV_REAL_dlopen);
     atomic_store_explicit(&sv_dl_real, fn, memory_order_relaxed);
     return fn;
+}
+
+// The load map of a leak report tells what lay where, and so has to be brought up to date before a
+// library goes, which it may never have seen, and after it, for the time.
+static void modules_look(void)
+{
+    int procfd = sv_options.mode == SV_MODE_LEAKS ? sv_cycle_proc() : -1;
+    if (procfd < 0)
+        return;
+    sv_modules_look(procfd);
+    sv_os_close(procfd);
+}
+
+SV_EXPORT int dlclose(void *handle)
+{
+    modules_look();
+    int result = sv_real(dlclose)(handle);
+    sv_unwind_forget();
+    modules_look();
+    return result;
 }
 
 #ifndef __x86_64__

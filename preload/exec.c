@@ -7,14 +7,16 @@
 //
 // Another preloaded library may implement one of these by calling another one through the dynamic
 // linker, which brings it back here: a flag of the thread keeps the block from being taken twice.
-// The variadic forms gather their arguments on the stack, because malloc isn't allowed in a
+// In mode=leaks the leak check of this end comes first (exit.c). The variadic forms gather their arguments on the stack, because malloc isn't allowed in a
 // child of vfork or of a threaded process's fork.
 #include "cycle.h"
+#include "exit.h"
 #include "export.h"
 #include "real.h"
 
 #include <alloca.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,11 +26,13 @@
 
 static _Thread_local bool exec_blocked;
 
-static bool exec_begin(void)
+// What will be executed: see sv_exit_exec.
+static bool exec_begin(int dirfd, const char *path, bool search)
 {
     if (exec_blocked) {
         return false;
     }
+    sv_exit_exec(dirfd, path, search);
     int saved = errno;
     exec_blocked = sv_cycle_block();
     errno = saved;
@@ -49,38 +53,38 @@ static int exec_end(bool blocked, int result)
 
 SV_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(AT_FDCWD, path, false);
     return exec_end(blocked, sv_real(execve)(path, argv, envp));
 }
 
 SV_EXPORT int execv(const char *path, char *const argv[])
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(AT_FDCWD, path, false);
     return exec_end(blocked, sv_real(execv)(path, argv));
 }
 
 SV_EXPORT int execvp(const char *file, char *const argv[])
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(AT_FDCWD, file, true);
     return exec_end(blocked, sv_real(execvp)(file, argv));
 }
 
 SV_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(AT_FDCWD, file, true);
     return exec_end(blocked, sv_real(execvpe)(file, argv, envp));
 }
 
 SV_EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[],
                        int flags)
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(dirfd, path, false);
     return exec_end(blocked, sv_real(execveat)(dirfd, path, argv, envp, flags));
 }
 
 SV_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-    bool blocked = exec_begin();
+    bool blocked = exec_begin(fd, "", false);
     return exec_end(blocked, sv_real(fexecve)(fd, argv, envp));
 }
 

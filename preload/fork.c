@@ -16,6 +16,8 @@
 #include <sys/single_threaded.h>
 
 #include "cycle.h"
+#include "exit.h"
+#include "report.h"
 
 extern void _IO_list_lock(void);
 extern void _IO_list_unlock(void);
@@ -46,6 +48,8 @@ static void fork_child(void)
 {
     fork_listed = false;
     sv_cycle_fork_child(fork_how);
+    sv_report_fork_child();
+    sv_exit_fork_child();
 }
 
 void sv_fork_init(void)

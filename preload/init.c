@@ -12,10 +12,14 @@
 #include <unistd.h>
 
 #include "cycle.h"
+#include "exit.h"
 #include "fork.h"
+#include "link.h"
+#include "malloc.h"
 #include "metrics.h"
 #include "options.h"
 #include "os.h"
+#include "profile.h"
 #include "segv.h"
 #include "stats.h"
 #include "text.h"
@@ -91,14 +95,18 @@ void sv_init(void)
         sv_options_parse(environment_get("SALVAGE"));
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
+    sv_profile_init();
+    sv_malloc_init();
     sv_stats_start(sv_os_now());
     sv_metrics_start();
     own_data_exclude();
-    if (sv_options.barrier == SV_BARRIER_MPROTECT && sv_options.mode == SV_MODE_COLLECT)
+    if (sv_options.barrier == SV_BARRIER_MPROTECT && sv_options.mode != SV_MODE_OFF)
         sv_segv_init();
     sv_cycle_init();
+    sv_link_init();
     sv_thread_init();
     sv_fork_init();
     sv_world_self();
+    sv_exit_init();
     sv_init_done = true;
 }

@@ -3,6 +3,10 @@
 // cache.h; what they decline goes to the noinline half below. free() never changes errno; malloc
 // only when it fails.
 //
+// Where allocations are recorded (profile.h) the fast paths decline by themselves, and the slow ones
+// turn to the functions that end in _recorded. Those are tail calls, so that a function's own frame is
+// gone and the caller of malloc is the caller of malloc_recorded.
+//
 // A pointer that isn't ours is looked at before anything else happens: what glibc's own allocator
 // or the dynamic linker handed out (before we were loaded, or in another namespace) is left alone
 // and counted; anything else is the program's mistake, and is named in one line before abort().
@@ -15,13 +19,26 @@
 #include <string.h>
 
 #include "cache.h"
+#include "cycle.h"
 #include "export.h"
 #include "foreign.h"
 #include "heap.h"
 #include "init.h"
+#include "leaks.h"
 #include "misuse.h"
+#include "profile.h"
+#include "unwind.h"
 
 #define SYSTEM_PAGE 4096u // what valloc and pvalloc align to
+
+// Requests below this many bytes are answered by a bin if it can: none where allocations are recorded.
+static size_t malloc_quick = SV_SMALL_MAX + 1;
+
+void sv_malloc_init(void)
+{
+    if (sv_profile_on)
+        malloc_quick = 0;
+}
 
 static void *no_memory(void)
 {
@@ -31,15 +48,55 @@ static void *no_memory(void)
 
 // ---- malloc -------------------------------------------------------------------------------------
 
+static inline void *quick_all(size_t size)
+{
+    return size <= SV_SMALL_MAX ? sv_bin_pop(sv_cache_bin(sv_cache_self, sv_sizeclass(size)))
+                                : NULL;
+}
+
+// Where leaks are looked for, no object begins with what another one left: programs don't write all
+// of what they allocate, and an old pointer in the rest would hide what is lost. The whole slot, of
+// which the first `kept` bytes are in use already.
+static void *slot_clear(void *p, size_t size, size_t kept)
+{
+    size_t bytes = sv_classes[sv_code_class(sv_sizeclass(size))].size;
+    if (bytes > kept)
+        memset((char *)p + kept, 0, bytes - kept);
+    return p;
+}
+
+static void *malloc_clear(size_t size)
+{
+    if (size > SV_SMALL_MAX)
+        return sv_heap_alloc_zeroed(size);
+    void *p = quick_all(size);
+    return p || (p = sv_heap_alloc(size)) ? slot_clear(p, size, 0) : NULL;
+}
+
+__attribute__((noinline)) static void *malloc_recorded(size_t size)
+{
+    bool due = sv_profile_all;
+    sv_cycle_link_poll();
+    void *p = due ? malloc_clear(size) : sv_heap_alloc_sampled(size, false, false, &due);
+    if (!p && (due || !(p = sv_heap_alloc(size))))
+        return no_memory();
+    sv_leaks_clean(p, size);
+    if (due)
+        sv_profile_record(p, size, SV_UNWIND(malloc));
+    return p;
+}
+
 __attribute__((noinline)) static void *malloc_slow(size_t size)
 {
-    if (size <= SV_SMALL_MAX) {
+    if (size < malloc_quick) {
         void *p = sv_bin_pop(sv_cache_bin(sv_cache_self, sv_sizeclass(size)));
         if (sv_likely(p != NULL))
             return p;
     }
     if (sv_unlikely(!sv_init_done))
         sv_init();
+    if (sv_unlikely(sv_profile_on))
+        return malloc_recorded(size);
     void *p = sv_heap_alloc(size);
     return p ? p : no_memory();
 }
@@ -50,10 +107,26 @@ void *sv_malloc(size_t size)
     return sv_likely(p != NULL) ? p : malloc_slow(size);
 }
 
+__attribute__((noinline)) static void *calloc_recorded(size_t size)
+{
+    bool due = sv_profile_all;
+    sv_cycle_link_poll();
+    void *p = due && size < 1024 ? quick_all(size) : NULL;
+    if (p)
+        slot_clear(p, size, 0);
+    else
+        p = due ? sv_heap_alloc_zeroed(size) : sv_heap_alloc_sampled(size, true, false, &due);
+    if (p && due)
+        sv_profile_record(p, size, SV_UNWIND(calloc));
+    return p ? p : no_memory();
+}
+
 __attribute__((noinline)) static void *calloc_slow(size_t size)
 {
     if (sv_unlikely(!sv_init_done))
         sv_init();
+    if (sv_unlikely(sv_profile_on))
+        return calloc_recorded(size);
     void *p = sv_heap_alloc_zeroed(size);
     return p ? p : no_memory();
 }
@@ -129,6 +202,49 @@ __attribute__((noinline)) static void *realloc_foreign(void *p, size_t size)
     return to;
 }
 
+// Under `sample`, a small object that grows and is to be recorded moves to a span of its own.
+static void *realloc_sampled(void *p, size_t size, bool *due)
+{
+    enum sv_verdict verdict;
+    size_t usable = sv_heap_usable(p, &verdict);
+    *due = false;
+    if (verdict != SV_OURS || size <= usable || size > SV_SMALL_MAX)
+        return NULL;
+    void *to = sv_heap_alloc_sampled(size, false, false, due);
+    if (to) {
+        memcpy(to, p, usable);
+        verdict = sv_heap_free(p);
+        if (sv_unlikely(verdict != SV_OURS)) // a slot that lies in a cache
+            refused("realloc", p, verdict);
+    }
+    return to;
+}
+
+// A resized object is a new one, of the stack that resized it; under `sample`, if it moved.
+__attribute__((noinline)) static void *realloc_recorded(void *p, size_t size)
+{
+    bool due = true;
+    enum sv_verdict verdict = SV_OURS;
+    void *to = sv_profile_sampling ? realloc_sampled(p, size, &due) : NULL;
+    if (!to) {
+        enum sv_verdict old;
+        size_t kept = sv_profile_all && size <= SV_SMALL_MAX ? sv_heap_usable(p, &old) : size;
+        to = sv_heap_realloc(p, size, &verdict);
+        if (to && to != p && kept < size)
+            slot_clear(to, size, kept);
+        due = to && (sv_profile_all || (to != p && size > SV_SMALL_MAX && sv_profile_due(size)));
+    }
+    if (sv_unlikely(verdict != SV_OURS)) {
+        refused("realloc", p, verdict);
+        return realloc_foreign(p, size);
+    }
+    if (due)
+        sv_profile_record(to, size, SV_UNWIND(realloc));
+    else if (to == p)
+        sv_profile_resize(to, size);
+    return to ? to : no_memory();
+}
+
 void *sv_realloc(void *p, size_t size)
 {
     if (!p)
@@ -139,6 +255,8 @@ void *sv_realloc(void *p, size_t size)
     }
     if (sv_unlikely(!sv_init_done))
         sv_init();
+    if (sv_unlikely(sv_profile_on))
+        return realloc_recorded(p, size);
     enum sv_verdict verdict;
     void *to = sv_heap_realloc(p, size, &verdict);
     if (sv_unlikely(verdict != SV_OURS)) {
@@ -150,6 +268,16 @@ void *sv_realloc(void *p, size_t size)
 
 // ---- alignment ----------------------------------------------------------------------------------
 
+// Under `sample` an aligned object of less than a page may be missed.
+__attribute__((noinline)) static void *memalign_recorded(size_t align, size_t size)
+{
+    void *p = sv_heap_alloc_aligned(align, size);
+    bool due = sv_profile_all || (size > SV_SMALL_MAX && sv_profile_due(size));
+    if (p && due)
+        sv_profile_record(p, size, SV_UNWIND(memalign));
+    return p ? p : no_memory();
+}
+
 void *sv_memalign(size_t align, size_t size)
 {
     if (sv_unlikely(!sv_init_done))
@@ -160,7 +288,11 @@ void *sv_memalign(size_t align, size_t size)
     }
     if (align & (align - 1)) // glibc takes the next power of two
         align = (size_t)1 << (64 - __builtin_clzl(align));
-    void *p = align <= SV_ALIGN ? sv_malloc(size) : sv_heap_alloc_aligned(align, size);
+    if (align <= SV_ALIGN)
+        return sv_malloc(size);
+    if (sv_unlikely(sv_profile_on))
+        return memalign_recorded(align, size);
+    void *p = sv_heap_alloc_aligned(align, size);
     return p ? p : no_memory();
 }
 

@@ -10,4 +10,7 @@ void *sv_realloc(void *p, size_t size);
 void *sv_memalign(size_t align, size_t size); // align: rounded up to a power of two
 void sv_free(void *p);
 
+// At start, when the options of recording are known.
+void sv_malloc_init(void);
+
 #endif

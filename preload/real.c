@@ -27,15 +27,27 @@ static long real_missing(void)
     return -1;
 }
 
+static void real_look(enum sv_real_id id)
+{
+    void *fn = dlsym(RTLD_NEXT, real_names[id]);
+    if (fn == NULL)
+        fn = (void *)real_missing;
+    atomic_store_explicit(&sv_real_table[id], fn, memory_order_relaxed);
+}
+
+void *sv_real_find_alone(enum sv_real_id wanted)
+{
+    int saved = errno;
+    real_look(wanted);
+    errno = saved;
+    return atomic_load_explicit(&sv_real_table[wanted], memory_order_relaxed);
+}
+
 void *sv_real_find(enum sv_real_id wanted)
 {
     int saved = errno;
-    for (unsigned id = 0; id < SV_REAL_COUNT; id++) {
-        void *fn = dlsym(RTLD_NEXT, real_names[id]);
-        if (fn == NULL)
-            fn = (void *)real_missing;
-        atomic_store_explicit(&sv_real_table[id], fn, memory_order_relaxed);
-    }
+    for (unsigned id = 0; id < SV_REAL_COUNT; id++)
+        real_look((enum sv_real_id)id);
     errno = saved;
     return atomic_load_explicit(&sv_real_table[wanted], memory_order_relaxed);
 }

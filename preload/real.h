@@ -42,6 +42,13 @@
     X(execveat)                                                                                    \
     X(fexecve)                                                                                     \
     X(dlopen)                                                                                      \
+    X(dlclose)                                                                                     \
+    X(exit)                                                                                        \
+    X(_exit)                                                                                       \
+    X(quick_exit)                                                                                  \
+    X(abort)                                                                                       \
+    X(on_exit)                                                                                     \
+    X(__libc_start_main)                                                                           \
     X(epoll_ctl)                                                                                   \
     X(timer_create)                                                                                \
     X(timer_delete)                                                                                \
@@ -219,6 +226,16 @@ static inline void *sv_real_get(enum sv_real_id id)
     return __builtin_expect(fn != NULL, 1) ? fn : sv_real_find(id);
 }
 
+// The same for names that a program may call without ever calling another: looks up this one alone.
+void *sv_real_find_alone(enum sv_real_id id);
+
+static inline void *sv_real_get_alone(enum sv_real_id id)
+{
+    void *fn = atomic_load_explicit(&sv_real_table[id], memory_order_relaxed);
+    return __builtin_expect(fn != NULL, 1) ? fn : sv_real_find_alone(id);
+}
+
+#define sv_real_alone(name) ((__typeof__(&name))sv_real_get_alone(SV_REAL_##name))
 #define sv_real(name) ((__typeof__(&name))sv_real_get(SV_REAL_##name))
 
 #endif

@@ -23,9 +23,13 @@
 // arguments anyway. A handler that is installed by a system call of the program's own making, not
 // through syscall(2) (waitraw.c), is not seen, and may run inside the gate.
 //
+// In mode=leaks a default action that would end the process is a handler of ours too, so that leaks
+// are looked for first (exit.c); the program is told SIG_DFL.
+//
 // Waits are cancellation points: the real functions do them, so that cancellation works and unwinds
 // through the frames here.
 #include "distrust.h"
+#include "exit.h"
 #include "export.h"
 #include "init.h"
 #include "lend.h"
@@ -109,6 +113,7 @@ static void handler_enter(int sig, siginfo_t *info, void *context)
 }
 
 #define HANDLER_OURS ((__sighandler_t)(void *)handler_enter)
+#define HANDLER_END ((__sighandler_t)(void *)sv_exit_signal) // for SIG_DFL, in mode=leaks
 
 sv_handler_fn *sv_handler_of(int sig, sv_handler_fn *kernel)
 {
@@ -131,6 +136,8 @@ static __sighandler_t handler_set_begin(struct handler_set *set, int sig, __sigh
         return fn;
     set->before =
         (__sighandler_t)(void *)atomic_load_explicit(&handlers[sig], memory_order_relaxed);
+    if (fn == SIG_DFL && sv_exit_signal_ends(sig) && !sv_distrust_vforked())
+        return HANDLER_END;
     // with no cycles nobody goes through a gate; a vfork child has no gate and a table not its own
     if (fn == SIG_DFL || fn == SIG_IGN || fn == SIG_ERR || fn == SIG_HOLD || fn == HANDLER_OURS ||
         (sv_init_done && !sv_world_gates()) || sv_distrust_vforked())
@@ -146,7 +153,23 @@ static __sighandler_t handler_set_end(const struct handler_set *set, bool ok, __
     if (!ok && set->written)
         atomic_store_explicit(&handlers[set->sig], (handler_fn *)(void *)set->before,
                               memory_order_relaxed);
-    return was == HANDLER_OURS ? set->before : was;
+    return was == HANDLER_OURS ? set->before : was == HANDLER_END ? SIG_DFL : was;
+}
+
+// The handler that stands for a default action has flags and a mask of its own; the program is told
+// those that it gave.
+static struct {
+    int flags;
+    sigset_t mask;
+} end_given[SV_STOP_SIGNAL]; // one thread's or another's, as with the table above
+
+static void end_fill(int sig, struct sigaction *act)
+{
+    end_given[sig].flags = act->sa_flags;
+    end_given[sig].mask = act->sa_mask;
+    act->sa_flags = SV_EXIT_SIGNAL_FLAGS;
+    sigfillset(&act->sa_mask);
+    act->sa_mask.__val[SIGNAL_WORD] &= ~mask_hidden();
 }
 
 SV_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
@@ -162,15 +185,22 @@ SV_EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *
     struct sigaction copy = {0};
     copy.sa_handler = SIG_DFL;
     bool held = sv_segv_held(sig, act ? &act->sa_mask : NULL);
+    __typeof__(*end_given) before = end_given[(unsigned)sig % SV_STOP_SIGNAL];
     if (act) {
         copy = *act;
         copy.sa_mask.__val[SIGNAL_WORD] &= ~mask_hidden();
     }
     copy.sa_handler = handler_set_begin(&set, sig, copy.sa_handler);
+    if (copy.sa_handler == HANDLER_END)
+        end_fill(sig, &copy);
     int result = sv_real(sigaction)(sig, act ? &copy : NULL, old);
     __sighandler_t was =
         handler_set_end(&set, result == 0, result == 0 && old ? old->sa_handler : SIG_DFL);
     if (result == 0 && old) {
+        if (old->sa_handler == HANDLER_END) {
+            old->sa_flags = before.flags;
+            old->sa_mask = before.mask;
+        }
         old->sa_handler = was;
         old->sa_mask.__val[SIGNAL_WORD] |= held ? SV_SEGV_BIT : 0;
     }
@@ -192,7 +222,12 @@ static __sighandler_t handler_swap(__sighandler_t (*real)(int, __sighandler_t), 
         return sv_segv_swap(handler, flags);
     }
     struct handler_set set;
-    __sighandler_t was = real(sig, handler_set_begin(&set, sig, handler));
+    __sighandler_t fn = handler_set_begin(&set, sig, handler);
+    if (fn == HANDLER_END) {
+        end_given[sig].flags = flags;
+        sigemptyset(&end_given[sig].mask);
+    }
+    __sighandler_t was = real(sig, fn);
     return handler_set_end(&set, was != SIG_ERR, was);
 }
 

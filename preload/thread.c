@@ -15,11 +15,14 @@
 #include <unistd.h>
 
 #include "cache.h"
+#include "cycle.h"
+#include "exit.h"
 #include "export.h"
 #include "init.h"
 #include "malloc.h"
 #include "protect.h"
 #include "real.h"
+#include "unwind.h"
 #include "worker.h"
 #include "world.h"
 
@@ -28,6 +31,14 @@
 static pthread_key_t thread_key;
 static bool thread_key_made;
 
+// The C library has whichever thread ends last call exit: it must not be one of the collector's,
+// which doesn't have the descriptors that streams are flushed to.
+static void last_end(void)
+{
+    sv_exit_thread_ended();
+    sv_cycle_single();
+}
+
 static void thread_end(void *value)
 {
     uintptr_t round = (uintptr_t)value;
@@ -35,9 +46,13 @@ static void thread_end(void *value)
         pthread_setspecific(thread_key, (void *)(round + 1));
         return;
     }
+    bool main = gettid() == getpid();
+    if (sv_worker_last(main))
+        last_end();
     sv_cache_retire();
+    sv_unwind_thread_end();
     sv_protect_thread_end();
-    sv_worker_thread_ended(gettid() == getpid());
+    sv_worker_thread_ended(main);
 }
 
 static void thread_arm(void)
@@ -48,8 +63,8 @@ static void thread_arm(void)
     errno = saved;
 }
 
-// The collector's own threads. They start with every signal blocked, so that none of the program's
-// handlers ever runs on them.
+// The collector's own threads. They start with every signal blocked but the stop's, so that none of
+// the program's handlers ever runs on them.
 static int worker_spawn(void *(*start)(void *), void *arg, void *stack, size_t bytes,
                         unsigned long *handle)
 {
@@ -57,6 +72,7 @@ static int worker_spawn(void *(*start)(void *), void *arg, void *stack, size_t b
     pthread_attr_t attr;
     pthread_t thread;
     sigfillset(&all);
+    sigdelset(&all, SV_STOP_SIGNAL);                 // see worker.c
     if (!__environ || pthread_attr_init(&attr) != 0) // libc isn't ready
         return EAGAIN;
     pthread_attr_setstack(&attr, stack, bytes);

@@ -1,9 +1,11 @@
 #!/usr/bin/env bash
 # `make demo`: jq 1.6, unmodified, on an input on which it loses about a hundred bytes a line for
 # ever; once on glibc's malloc, once under Salvage. LINES_N sets the number of lines (2,000,000).
+# Then the same jq on a thousand of these lines, by `salvage leaks`: which function of libjq it was.
 set -eu
 cd "$(dirname "$0")/.."
-lib=$PWD/${BUILD:-build}/libsalvage.so
+build=$PWD/${BUILD:-build}
+lib=$build/libsalvage.so
 lines=${LINES_N:-2000000}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
@@ -47,3 +49,29 @@ if [ "$salvage_k" -ge 24576 ]; then
     echo "The peak under Salvage is above 24 MiB: this is a bug in Salvage." >&2
     exit 1
 fi
+
+# ---- the second act: what was lost, and who allocated it ----------------------------------------
+
+yes '{"a":["bbbbbbbbbbbbbbbbbbb"]}' 2>/dev/null | head -n 1000 >"$work/in.json" || :
+jq -c "$filter" "$work/in.json" >"$work/plain.out"
+echo
+echo "    salvage leaks -- jq -c '$filter' (1000 of these lines)"
+echo
+"$build/salvage" leaks --format raw --output "$work/leaks.raw" -- \
+    jq -c "$filter" "$work/in.json" >"$work/leaks.out"
+"$build/salvage" report "$work/leaks.raw" >"$work/report" || [ $? -eq 23 ]
+"$build/salvage" report --format html --output "$build/demo.html" "$work/leaks.raw" || [ $? -eq 23 ]
+sed 's/^/    /' "$work/report"
+echo
+if ! cmp -s "$work/plain.out" "$work/leaks.out"; then
+    echo "The outputs differ: this is a bug in Salvage." >&2
+    exit 1
+fi
+named=$(sed -n 's/^ *#[0-9]* 0x[0-9a-f]* in \(jv_[a-z_]*\) (.*libjq.*/\1/p' "$work/report" |
+    grep -vx jv_mem_alloc | head -n 1)
+if [ -z "$named" ] || ! grep -q 'Direct leak of 24000 byte(s) in 1000 object(s)' "$work/report"; then
+    echo "The report should have 1000 objects of 24 bytes each: this is a bug in Salvage." >&2
+    exit 1
+fi
+echo "So $named, in libjq, allocated what nobody freed: an error message for every line, that" \
+    "nobody asked for. The same as a page: ${build#"$PWD"/}/demo.html"

@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which. With all of them there,
 # it asks dpkg only: no network, no root.
-# Usage: test/deps.sh GROUP...    groups: build test demo bench programs lint
+# Usage: test/deps.sh GROUP...    groups: build test leaks demo bench programs lint
 set -eu
 
 declare -A group=(
-    [build]="gcc libc6-dev make binutils libjemalloc-dev"
-    [test]="g++ libcriterion-dev python3 perl jq sqlite3 tcl git xz-utils"
+    [build]="gcc libc6-dev make binutils libjemalloc-dev libncurses-dev
+             libdw-dev libiberty-dev libjansson-dev libprotobuf-c-dev protobuf-c-compiler
+             zlib1g-dev libxml2-dev"
+    [test]="g++ libcriterion-dev python3 perl jq sqlite3 tcl git xz-utils
+             python3-jsonschema libxml2-utils golang-go"
+    [leaks]="clang valgrind chromium liblsan0 jq git binutils gdb tmux gawk perl tcl lua5.4 sqlite3 vim
+             redis-server redis-tools guile-3.0 nodejs python3"
     [demo]="jq time"
     [bench]="jq time python3"
     [programs]="python3 perl jq sqlite3 tcl git xz-utils"

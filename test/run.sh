@@ -5,7 +5,8 @@
 #   unit    criterion programs: each of their tests counts
 #   cases   programs under LD_PRELOAD: each run counts, one for every `// SALVAGE: ...` line of the
 #           source, or one with the defaults
-#   all     both kinds, told apart by their folder, then test/programs/core.sh
+#   all     both kinds, told apart by their folder, test/command/render.py and test/command.sh,
+#           then test/leaks (run.py, known.sh, page.sh) and test/programs/core.sh
 # With cases and all, the library's exported names are compared with test/preload/exports.txt first.
 # Environment: LIB (build/libsalvage.so), LIMIT (seconds a run may take, 120)
 set -u
@@ -87,10 +88,10 @@ case_runs() {
     done
 }
 
-# Its last line holds its counts; what it prints is shown as it comes.
-programs_run() {
+# A suite whose last line holds its counts; what it prints is shown as it comes.
+suite_run() { # command
     local status last
-    LIB=$LIB test/programs/core.sh 2>&1 | tee "$out"
+    LIB=$LIB "$@" 2>&1 | tee "$out"
     status=${PIPESTATUS[0]}
     last=$(tail -1 "$out")
     if [[ $last =~ ^([0-9]+)\ passed,\ ([0-9]+)\ failed(,\ [0-9]+\ skipped)?$ ]]; then
@@ -102,22 +103,33 @@ programs_run() {
     fi
 }
 
-# What the library shows to the linker; a shell script, and nothing preloaded.
-exports_run() {
-    limited sh test/preload/exports.sh "$LIB"
-    if [ $? -eq 0 ] && tail -1 "$out" | grep -qaxE '[0-9]+ passed, 0 failed'; then
+# What libsalvage finds: programs with known truth, programs with known leaks, the page of a report.
+leaks_run() {
+    suite_run test/leaks/run.py
+    suite_run test/leaks/known.sh
+    suite_run test/leaks/page.sh
+}
+
+# A script whose last line holds its counts; nothing preloaded.
+script_run() { # name, command
+    local name=$1
+    shift
+    if limited "$@" && tail -1 "$out" | grep -qaxE '[0-9]+ passed, 0 failed'; then
         passed=$((passed + 1))
-        echo "ok   exports: $(tail -1 "$out" | sed 's/ passed.*//')"
+        echo "ok   $name: $(tail -1 "$out" | sed 's/ passed.*//')"
     else
         failed=$((failed + 1))
-        echo "FAIL exports"
+        echo "FAIL $name"
         sed 's/^/    /' "$out"
     fi
 }
 
 kind=$1
 shift
-[ "$kind" = unit ] || exports_run
+# what the library shows to the linker, and what the command makes of records
+[ "$kind" = unit ] || script_run exports sh test/preload/exports.sh "$LIB"
+[ "$kind" != all ] || script_run render test/command/render.py
+[ "$kind" != all ] || LIB=$LIB script_run command test/command.sh
 for program in "$@"; do
     case $kind:$program in
     unit:* | all:*/unit/*) unit_run "$program" ;;
@@ -128,6 +140,7 @@ for program in "$@"; do
         ;;
     esac
 done
-[ "$kind" != all ] || [ ! -x test/programs/core.sh ] || programs_run
+[ "$kind" != all ] || leaks_run
+[ "$kind" != all ] || [ ! -x test/programs/core.sh ] || suite_run test/programs/core.sh
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -65,6 +65,10 @@ void *salvage_malloc_noscan(size_t) SALVAGE_WEAK; // memory that holds no pointe
 void salvage_add_root(const void *, size_t) SALVAGE_WEAK;    // a range to look for pointers in
 void salvage_remove_root(const void *, size_t) SALVAGE_WEAK; // the same range, no longer
 
+// In mode=leaks (SALVAGE=mode=leaks); in other modes they do nothing.
+int salvage_leak_check(void) SALVAGE_WEAK;      // reports now what was lost; how many objects
+void salvage_ignore(const void *) SALVAGE_WEAK; // never report this object, nor what it leads to
+
 #ifdef __cplusplus
 }
 #endif

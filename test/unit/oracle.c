@@ -244,7 +244,7 @@ static void driver_body(unsigned index)
         mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     int procfd = sv_proc_open();
     struct sv_phase_in in = {
-        sv_barrier_choose(procfd), &stopping, &pacer, &limiter, procfd, 0, false};
+        sv_barrier_choose(procfd), &stopping, &pacer, &limiter, procfd, 0, false, NULL};
     (void)index;
     in.beside = in.barrier->concurrent;
     if (!in.beside) // the crew that a cycle beside the program needs isn't there either

@@ -91,7 +91,7 @@ static void look_running(void)
 {
     memset(seen, 0, sizeof seen);
     running = true;
-    const char *reason = sv_rootset_visit_running(&visitor);
+    const char *reason = sv_rootset_visit_running(&visitor, NULL);
     cr_assert_null(reason, "%s", reason);
     running = false;
 }
