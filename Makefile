@@ -59,8 +59,10 @@ need:
 	{ echo "make: missing Debian packages: $$m (apt-get install $$m, or: test/deps.sh build)" >&2; \
 	exit 1; }
 
+# What the suites of leaks run are large programs: one that can't be had is named by the suite.
 deps:
 	test/deps.sh build test
+	test/deps.sh leaks || true
 
 # ---- the library -------------------------------------------------------------------------------
 

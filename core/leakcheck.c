@@ -405,10 +405,12 @@ static bool class_leads(const struct sum *v, size_t n, size_t i)
         return true;
     if (v[i].class > CLASS_INDIRECT + 1)
         return false;
-    for (size_t j = i ? i - 1 : i; j < n && j <= i + 1; j++)
+    for (size_t j = i ? i - 1 : i; j < n && j <= i + 1; j++) {
+        bool before = j < i;
         if (j != i && v[j].stack == v[i].stack && v[j].class <= CLASS_INDIRECT + 1 &&
-            (v[j].bytes > v[i].bytes || (v[j].bytes == v[i].bytes && j < i)))
+            (v[j].bytes > v[i].bytes || (v[j].bytes == v[i].bytes && before)))
             return false;
+    }
     return true;
 }
 

@@ -31,9 +31,10 @@ void json_text_set(json_t *object, const char *key, const char *text)
 static void value_write(json_t *value, FILE *out)
 {
     char *text = json_dumps(value, FLAGS);
-    if (!text)
+    if (text)
+        fputs(text, out);
+    else
         room_end();
-    fputs(text, out);
     free(text);
     json_decref(value);
 }

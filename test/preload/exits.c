@@ -101,7 +101,7 @@ static void quick_says(void)
 
 static int do_quick(void)
 {
-    at_quick_exit(quick_says);
+    check_that(at_quick_exit(quick_says) == 0, __FILE__, __LINE__, "at_quick_exit");
     lose();
     quick_exit(3);
 }
