@@ -26,12 +26,21 @@ static witness_noinline void *stack_take(bool mapped)
     return p;
 }
 
+// A context that has come to its end leaves its stack to a pointer that nobody sees: it is named
+// again before that.
+static void *volatile stack_kept;
+static void stack_keep(void)
+{
+    stack_kept = (void *)~stack_inverted;
+}
+
 static void stack_give(void)
 {
     if (stack_mapped)
         munmap((void *)~stack_inverted, STACK);
     else
         free((void *)~stack_inverted);
+    stack_kept = NULL;
 }
 
 static witness_noinline void context_make(ucontext_t *uc, void (*fn)(void), bool mapped)
@@ -70,6 +79,7 @@ static void left_mmap_hold(void)
 
 static void left_drop(void)
 {
+    stack_keep();
     swapcontext(&outer, &inner);
     memset(&inner, 0, sizeof inner);
     memset(&outer, 0, sizeof outer);
@@ -106,6 +116,7 @@ static void register_hold(void)
 
 static void register_drop(void)
 {
+    stack_keep();
     swapcontext(&outer, inner_heap);
     free(inner_heap);
     inner_heap = NULL;
@@ -149,6 +160,7 @@ static void argument_last_hold(void)
 
 static void argument_drop(void)
 {
+    stack_keep();
     swapcontext(&outer, &inner);
     WITNESS_NEED(argument_seen == 1, "makecontext lost the argument");
     memset(&inner, 0, sizeof inner);
@@ -258,6 +270,7 @@ static void outside_mmap_hold(void)
 
 static void running_drop(void)
 {
+    stack_keep();
     atomic_store_explicit(&running_stop, true, memory_order_relaxed);
     parked_end();
     stack_give();
@@ -280,6 +293,7 @@ static void collecting_hold(bool mapped)
 {
     context_make(&inner, collecting_fn, mapped);
     swapcontext(&outer, &inner);
+    stack_keep();
     witness_put(&collected_word);
     memset(&inner, 0, sizeof inner);
     memset(&outer, 0, sizeof outer);
