@@ -414,6 +414,31 @@ static bool class_leads(const struct sum *v, size_t n, size_t i)
     return true;
 }
 
+static bool allocated_next(uint32_t *at, uint32_t *stack, struct sv_site *s)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    bool more = sv_sites_next(at, SV_SITES_ALLOCATED, stack, s);
+    sv_lock_release(&sv_heap.lock);
+    return more;
+}
+
+// What was ever recorded of each stack, under `sample`. A table that grows meanwhile may have one
+// told twice or not at all.
+static void allocated_put(struct sv_record *r)
+{
+    struct sv_site s;
+    for (uint32_t at = 0, stack; allocated_next(&at, &stack, &s);) {
+        stack_put(r, stack);
+        sv_record_put(r, "site %u allocated %U %U ", stack, (uint64_t)s.objects, (uint64_t)s.bytes);
+        sv_record_seconds(r, s.found);
+        sv_record_put(r, " ");
+        sv_record_seconds(r, s.when);
+        sv_record_put(r, " %u ", s.cycle);
+        sv_record_seconds(r, s.found);
+        sv_record_put(r, " 0\n");
+    }
+}
+
 static void sites_put(struct sv_record *r, const struct sv_leaks_ask *ask)
 {
     const struct sum *v = check.sums.v;
@@ -424,6 +449,8 @@ static void sites_put(struct sv_record *r, const struct sv_leaks_ask *ask)
     for (size_t i = 0; i < n; i++)
         if (class_shown(ask, &v[i]))
             site_put(r, &v[i], class_leads(v, n, i));
+    if (ask->live)
+        allocated_put(r);
 }
 
 static void object_put(struct sv_record *r, uintptr_t start, const struct sv_profile_site *from,

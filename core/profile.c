@@ -22,6 +22,7 @@
 #include "options.h"
 #include "os.h"
 #include "pagemap.h"
+#include "sites.h"
 #include "span.h"
 #include "worker.h"
 
@@ -171,6 +172,8 @@ void sv_profile_record(void *p, size_t bytes, uint32_t stack)
                           memory_order_relaxed);
     if (sv_unlikely(sv_leaks_ignoring))
         sv_leaks_ignore(p);
+    else if (sv_profile_sampling)
+        sv_sites_allocated(stack, bytes);
 }
 
 void sv_profile_resize(void *p, size_t bytes)

@@ -7,6 +7,7 @@
 #include <stdatomic.h>
 
 #include "heap.h"
+#include "lock.h"
 #include "metadata.h"
 #include "profile.h"
 
@@ -24,6 +25,17 @@ static struct {
 static uint32_t cycle_now(void)
 {
     return atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);
+}
+
+// Stacks are numbers of 24 bits.
+static uint32_t site_key(uint32_t stack, enum sv_sites_kind kind)
+{
+    return (stack << 2 | kind) + 1;
+}
+
+static uint32_t key_stack(uint32_t key)
+{
+    return (key - 1) >> 2;
 }
 
 static struct sv_site *site_place(struct sv_site *v, uint32_t cap, uint32_t key)
@@ -52,7 +64,7 @@ static bool sites_grow(void)
 // NULL: there is none yet.
 static struct sv_site *site_at(uint32_t stack, enum sv_sites_kind kind)
 {
-    uint32_t key = (stack << 1 | kind) + 1;
+    uint32_t key = site_key(stack, kind);
     struct sv_site *s = sites.cap ? site_place(sites.v, sites.cap, key) : NULL;
     return s && s->key ? s : NULL;
 }
@@ -65,7 +77,7 @@ static struct sv_site *site_get(uint32_t stack, enum sv_sites_kind kind)
         return s;
     if (4 * sites.n >= 3 * sites.cap && !sites_grow())
         return NULL;
-    uint32_t key = (stack << 1 | kind) + 1;
+    uint32_t key = site_key(stack, kind);
     s = site_place(sites.v, sites.cap, key);
     *s = (struct sv_site){.key = key,
                           .cycle = cycle_now(),
@@ -129,6 +141,31 @@ const struct sv_site *sv_site_find(uint32_t stack, enum sv_sites_kind kind)
     return site_at(stack, kind);
 }
 
+void sv_sites_allocated(uint32_t stack, size_t bytes)
+{
+    sv_lock_acquire(&sv_heap.lock);
+    struct sv_site *s = site_get(stack, SV_SITES_ALLOCATED);
+    if (s) {
+        s->objects++;
+        s->bytes += (int64_t)bytes;
+        s->when = sv_profile_now();
+    }
+    sv_lock_release(&sv_heap.lock);
+}
+
+bool sv_sites_next(uint32_t *at, enum sv_sites_kind kind, uint32_t *stack, struct sv_site *out)
+{
+    for (; *at < sites.cap; ++*at) {
+        *out = sites.v[*at];
+        *stack = out->key ? key_stack(out->key) : 0;
+        if (out->key && out->key == site_key(*stack, kind)) {
+            ++*at;
+            return true;
+        }
+    }
+    return false;
+}
+
 void sv_sites_live(uint32_t stack, uint64_t objects, uint64_t bytes)
 {
     struct sv_site *s = site_get(stack, SV_SITES_LIVE);
@@ -144,7 +181,7 @@ void sv_sites_hidden(void (*fn)(void *arg, uint32_t stack, const struct sv_site_
 {
     for (uint32_t i = 0; i < sites.cap; i++)
         if (sites.v[i].key && sites.v[i].hidden.objects)
-            fn(arg, (sites.v[i].key - 1) >> 1, &sites.v[i].hidden);
+            fn(arg, key_stack(sites.v[i].key), &sites.v[i].hidden);
 }
 
 uint64_t sv_sites_hidden_objects(void)

@@ -12,8 +12,9 @@
 #define SV_SITES_POINTS 8u // of the history of a site
 
 enum sv_sites_kind {
-    SV_SITES_LOST, // as cycles find it
-    SV_SITES_LIVE  // as checks find it
+    SV_SITES_LOST,     // as cycles find it
+    SV_SITES_LIVE,     // as checks find it
+    SV_SITES_ALLOCATED // under `sample`: all that was ever recorded
 };
 
 struct sv_site_point {
@@ -40,6 +41,12 @@ const struct sv_site *sv_site_find(uint32_t stack, enum sv_sites_kind kind);
 // `named`: the program has freed or reallocated it.
 void sv_sites_add(uint64_t word, size_t size);
 void sv_sites_subtract(uint64_t word, size_t size, bool named);
+
+// An allocation was recorded under `sample`. No lock held.
+void sv_sites_allocated(uint32_t stack, size_t bytes);
+
+// The next site of a kind, from *at on, which is 0 to begin with; false: there is none.
+bool sv_sites_next(uint32_t *at, enum sv_sites_kind kind, uint32_t *stack, struct sv_site *out);
 
 // A check has counted what is live.
 void sv_sites_live(uint32_t stack, uint64_t objects, uint64_t bytes);

@@ -33,6 +33,7 @@ struct parse { // one record on its way
 static const char *const class_words[] = {
     [RAW_DIRECT] = "direct",       [RAW_INDIRECT] = "indirect", [RAW_POSSIBLE] = "possible",
     [RAW_ABANDONED] = "abandoned", [RAW_HIDDEN] = "hidden",     [RAW_LIVE] = "live",
+    [RAW_ALLOCATED] = "allocated",
 };
 
 const char *raw_class_word(enum raw_class class)

@@ -7,7 +7,15 @@
 #include <stdint.h>
 #include <stdio.h>
 
-enum raw_class { RAW_DIRECT, RAW_INDIRECT, RAW_POSSIBLE, RAW_ABANDONED, RAW_HIDDEN, RAW_LIVE };
+enum raw_class {
+    RAW_DIRECT,
+    RAW_INDIRECT,
+    RAW_POSSIBLE,
+    RAW_ABANDONED,
+    RAW_HIDDEN,
+    RAW_LIVE,
+    RAW_ALLOCATED
+};
 
 const char *raw_class_word(enum raw_class class); // as in the record
 

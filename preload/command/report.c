@@ -81,7 +81,7 @@ static struct report report_make(struct file *f, const struct raw_record *record
         if (raw->stack != SIZE_MAX)
             site->frames =
                 symbols_stack(f->symbols, record, &record->stacks[raw->stack], raw->last);
-        if (raw->class != RAW_LIVE && raw->class != RAW_HIDDEN)
+        if (raw->class < RAW_HIDDEN)
             site->suppressed = suppress_match(f->suppressions, raw->class, &site->frames);
     }
     return r;

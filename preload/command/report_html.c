@@ -261,8 +261,12 @@ static void put_record(FILE *out, const struct report *r)
     put_process(out, record);
     put_frames(out, &page.frames);
     fputs(",\"sites\":[", out);
+    bool first = true;
     for (size_t i = 0; i < r->nsites; i++) {
-        fputs(i ? ",\n" : "\n", out);
+        if (r->sites[i].raw->class == RAW_ALLOCATED) // pprof's
+            continue;
+        fputs(first ? "\n" : ",\n", out);
+        first = false;
         put_site(out, &page, &r->sites[i]);
     }
     fputs("]}", out);

@@ -1,5 +1,5 @@
-// The report as pprof's profile.proto, compressed with gzip: what was leaked, and what is reachable
-// (the sites of class live), as sample types of one profile, so that `go tool pprof` shows either
+// The report as pprof's profile.proto, compressed with gzip: what was leaked, what was ever allocated
+// (under `sample`), and what is reachable (the sites of class live), as sample types of one profile, so that `go tool pprof` shows either
 // and their difference. With sampling the numbers are scaled up as Go's heap profile does it: an
 // object of s bytes was seen with a chance of 1 - exp(-s / sample).
 //
@@ -200,13 +200,20 @@ static uint64_t location_id(struct profile *p, const struct frame *frames, size_
 
 // ---- samples -----------------------------------------------------------------------------------
 
-enum value { LEAKED_OBJECTS, LEAKED_SPACE, INUSE_OBJECTS, INUSE_SPACE, VALUES };
+enum value {
+    LEAKED_OBJECTS,
+    LEAKED_SPACE,
+    ALLOC_OBJECTS,
+    ALLOC_SPACE,
+    INUSE_OBJECTS,
+    INUSE_SPACE,
+    VALUES
+};
 
 static const char *const value_words[VALUES][2] = {
-    [LEAKED_OBJECTS] = {"leaked_objects", "count"},
-    [LEAKED_SPACE] = {"leaked_space", "bytes"},
-    [INUSE_OBJECTS] = {"inuse_objects", "count"},
-    [INUSE_SPACE] = {"inuse_space", "bytes"},
+    [LEAKED_OBJECTS] = {"leaked_objects", "count"}, [LEAKED_SPACE] = {"leaked_space", "bytes"},
+    [ALLOC_OBJECTS] = {"alloc_objects", "count"},   [ALLOC_SPACE] = {"alloc_space", "bytes"},
+    [INUSE_OBJECTS] = {"inuse_objects", "count"},   [INUSE_SPACE] = {"inuse_space", "bytes"},
 };
 
 static double scale_of(const struct raw_record *record, const struct raw_site *site)
@@ -252,7 +259,9 @@ static void sample_add(struct profile *p, const struct report_site *site)
 {
     const struct raw_site *raw = site->raw;
     double scale = scale_of(p->report->record, raw);
-    enum value first = raw->class == RAW_LIVE ? INUSE_OBJECTS : LEAKED_OBJECTS;
+    enum value first = raw->class == RAW_LIVE        ? INUSE_OBJECTS
+                       : raw->class == RAW_ALLOCATED ? ALLOC_OBJECTS
+                                                     : LEAKED_OBJECTS;
     Pprof__Sample *sample = room_new(1, sizeof(*sample));
     pprof__sample__init(sample);
     list_add(&p->sample, sample);
@@ -373,7 +382,7 @@ void report_pprof(const struct report *const *r, size_t n, FILE *out)
         mapping_id(&p, module_main(r[i]->record)); // pprof takes the first for the program
         for (size_t j = 0; j < r[i]->nsites; j++) {
             const struct report_site *site = &r[i]->sites[j];
-            if (report_leaks(r[i], site) || site->raw->class == RAW_LIVE)
+            if (report_leaks(r[i], site) || site->raw->class >= RAW_LIVE)
                 sample_add(&p, site);
         }
     }

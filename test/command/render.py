@@ -570,8 +570,8 @@ def pprof_valid(folder):
         return run("go", "tool", "pprof", "-symbolize=none", *options, path, text=True, env=env)
 
     raw = pprof("-raw")
-    check("leaked_objects/count leaked_space/bytes[dflt] inuse_objects/count inuse_space/bytes"
-          in raw, raw)
+    check("leaked_objects/count leaked_space/bytes[dflt] alloc_objects/count alloc_space/bytes "
+          "inuse_objects/count inuse_space/bytes" in raw, raw)
     check(library.id in raw and "inner " + library.source in raw, raw)
     for index, total in (("leaked_space", "75101B"), ("leaked_objects", "56"),
                          ("inuse_space", "14000B"), ("inuse_objects", "14")):
@@ -595,6 +595,23 @@ def pprof_scaled(folder):
     check(re.search(r"^ +56 +5636 ", raw, re.M) and "Period: 512" in raw, raw)
 
 
+def pprof_allocated(folder):
+    """What was ever allocated is a sample type of its own, and no leak; the other formats pass over it."""
+    library = Library(folder, "-g")
+    at = stack(1, library.calls["shown"][0], bytes=1000, objects=10)
+    text = record(library.module(), at, "site 1 allocated 70 7000 0.1 0.2 1 0.1 0")
+    for form in ("text", "json", "sarif", "collapsed", "xml", "html"):
+        out, _ = render(text, "--format", form, status=23)
+        check(b"7000" not in out, form)
+    out, _ = render(text, "--format", "pprof", status=23)
+    path = folder + "/leaks.pb.gz"
+    with open(path, "wb") as f:
+        f.write(out)
+    top = run("go", "tool", "pprof", "-symbolize=none", "-top", "-unit=B", "-sample_index=alloc_space",
+              path, text=True, env={**os.environ, "PPROF_TMPDIR": folder, "HOME": folder})
+    check("Total samples = 7000B " in top, top)
+
+
 def raw_copied(folder):
     text = sample(Library(folder, "-g")) + "\nlater 1 2\n"
     out, _ = render(text, "--format", "raw")
@@ -605,7 +622,7 @@ TESTS = [symbols_gcc, symbols_dwarf4, symbols_split, symbols_clang, symbols_exac
          symbols_stripped, symbols_changed, symbols_missing, symbols_damaged, symbols_asked,
          symbols_ours, symbols_unloaded, text_parses, text_asked, text_empty, text_cut, text_wrong,
          text_failed, text_superseded, suppressed, generated, collapsed, json_valid, sarif_valid,
-         xml_valid, pprof_valid, pprof_scaled, raw_copied]
+         xml_valid, pprof_valid, pprof_scaled, pprof_allocated, raw_copied]
 
 
 def main():
