@@ -599,17 +599,17 @@ def pprof_allocated(folder):
     """What was ever allocated is a sample type of its own, and no leak; the other formats pass over it."""
     library = Library(folder, "-g")
     at = stack(1, library.calls["shown"][0], bytes=1000, objects=10)
-    text = record(library.module(), at, "site 1 allocated 70 7000 0.1 0.2 1 0.1 0")
+    text = record(library.module(), at, "site 1 allocated 70 778899 0.1 0.2 1 0.1 0")
     for form in ("text", "json", "sarif", "collapsed", "xml", "html"):
         out, _ = render(text, "--format", form, status=23)
-        check(b"7000" not in out, form)
+        check(b"778899" not in out, form)
     out, _ = render(text, "--format", "pprof", status=23)
     path = folder + "/leaks.pb.gz"
     with open(path, "wb") as f:
         f.write(out)
     top = run("go", "tool", "pprof", "-symbolize=none", "-top", "-unit=B", "-sample_index=alloc_space",
               path, text=True, env={**os.environ, "PPROF_TMPDIR": folder, "HOME": folder})
-    check("Total samples = 7000B " in top, top)
+    check("Total samples = 778899B " in top, top)
 
 
 def raw_copied(folder):
