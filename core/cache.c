@@ -6,8 +6,9 @@
 // bytes, so that a program that needs three objects of a size doesn't hold a hundred.
 //
 // Under `sample` (profile.h) the fast paths must know nothing of it, and yet give out no more slots
-// than there are until one is to be recorded. So frees go to the bin of their code as ever, but malloc
-// takes from another one, an *out bin*, into which sv_cache_sample moves as many as may be given out.
+// than there are until one is to be recorded. So frees go to the bin of their code as ever, but
+// malloc takes from another one, an *out bin*, into which sv_cache_sample moves as many as may be
+// given out.
 //
 // The collector marks what lies in [base, top) of a stopped thread's bins. At every instruction of
 // the fast paths a slot is in the stack, in a register, or both.
@@ -180,8 +181,8 @@ static void bin_move(struct sv_bin *out, struct sv_bin *in, size_t n)
     in->top -= n;
 }
 
-// Fills the empty out bin of the class with at most `most` slots; returns how many. Few slots that go
-// round would be moved again and again, so then there come more.
+// Fills the empty out bin of the class with at most `most` slots; returns how many. Few slots that
+// go round would be moved again and again, so then there come more.
 static size_t out_fill(struct sv_cache *cache, unsigned class, size_t most)
 {
     struct sv_bin *in = &cache->bins[class], *out = &cache->bins[SV_NCODE + class];

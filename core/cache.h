@@ -22,8 +22,9 @@ struct sv_cache *sv_cache_get(void);
 // Fills the bin's empty stack with at least one slot; false when memory is short. May run a cycle.
 bool sv_cache_fill(struct sv_cache *cache, struct sv_bin *bin);
 
-// Under `sample`: a slot that isn't to be recorded; if the class has an out bin (cache.c) and it was
-// empty, more of them are then in it. NULL: memory is short, or *due: this allocation is to be recorded.
+// Under `sample`: a slot that isn't to be recorded; if the class has an out bin (cache.c) and it
+// was empty, more of them are then in it. NULL: memory is short, or *due: this allocation is to be
+// recorded.
 void *sv_cache_sample(struct sv_cache *cache, unsigned class, bool *due);
 
 // Makes room in a full bin; NULL, or a slot that was freed twice.
@@ -46,9 +47,10 @@ struct sv_cache *sv_cache_all(void);
 // slots are found unreachable by the next cycle.
 void sv_cache_fork_child(void);
 
-// From now on every free comes the slow way, where lost objects that the program frees after all are
-// noticed (sv_profile_freed): before the first word gets state bits. World stopped, all locks held.
-// (A thread that stands in the fast path of free holds the object in a register: that isn't lost.)
+// From now on every free comes the slow way, where lost objects that the program frees after all
+// are noticed (sv_profile_freed): before the first word gets state bits. World stopped, all locks
+// held. (A thread that stands in the fast path of free holds the object in a register: that isn't
+// lost.)
 void sv_cache_watch(void);
 
 // Caches whose owners vanished without a destructor; world stopped, all locks held.

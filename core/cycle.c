@@ -522,8 +522,8 @@ static bool cycle_ended(uint32_t number)
 }
 
 // Sleeps until a cycle ends, behind the gate: so only the thread's live frames count, those from
-// `sp` up (0: all), and not what stands in its vector registers. `wanted`: a cycle that is asked for
-// in there, since it may begin before this thread gets any further; 0: none.
+// `sp` up (0: all), and not what stands in its vector registers. `wanted`: a cycle that is asked
+// for in there, since it may begin before this thread gets any further; 0: none.
 static void ended_wait(uint32_t ended, uintptr_t sp, uint32_t wanted)
 {
     struct sv_gate_frame gate = {0};
@@ -738,8 +738,8 @@ int sv_cycle_proc(void)
 
 // ---- the command's way in -----------------------------------------------------------------------
 
-// The workers are gone, and the thread of the link with them. Who counts threads right after a fork,
-// or is about to make one more of the calls that end workers, gets a moment for it.
+// The workers are gone, and the thread of the link with them. Who counts threads right after a
+// fork, or is about to make one more of the calls that end workers, gets a moment for it.
 static void link_lost(bool wanted, uint64_t ns)
 {
     atomic_store_explicit(&cycle.linked, false, memory_order_relaxed);

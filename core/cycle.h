@@ -90,11 +90,11 @@ void sv_cycle_single(void);
 // lock held.
 void sv_cycle_unwatch(void);
 
-// For a call of the program's that fails where the memory that it names lies in pieces, and that can
-// be made again: a cycle registers mappings with the kernel one after the other, and a part of one
-// when the program has changed it meanwhile. Before the call, with how many cycles have ended; after
-// it failed, and while that answers true, once more. Waits for the end of a cycle. Any thread, no
-// lock held, also in a handler.
+// For a call of the program's that fails where the memory that it names lies in pieces, and that
+// can be made again: a cycle registers mappings with the kernel one after the other, and a part of
+// one when the program has changed it meanwhile. Before the call, with how many cycles have ended;
+// after it failed, and while that answers true, once more. Waits for the end of a cycle. Any
+// thread, no lock held, also in a handler.
 uint32_t sv_cycle_count(void);
 bool sv_cycle_passed(uint32_t *count);
 

@@ -5,12 +5,12 @@
 // its innermost node. A node is 32 bytes: user addresses have 47 bits, so a frame takes six bytes,
 // its top bit being SV_DEPOT_EXACT.
 //
-// Nodes are written once, under metadata's lock, and named afterwards, by a store with release; they
-// never move and never go. A look-up takes no lock: it walks a chain that is only prepended to, or
-// re-linked when the buckets double. Re-linking leaves every chain finite, since a re-linked node
-// points to nodes that were re-linked before it, but a reader may then miss a node: who finds none
-// looks again under the lock. Old tables of buckets are kept, since somebody may still read them;
-// all of them together are as large as the new one.
+// Nodes are written once, under metadata's lock, and named afterwards, by a store with release;
+// they never move and never go. A look-up takes no lock: it walks a chain that is only prepended
+// to, or re-linked when the buckets double. Re-linking leaves every chain finite, since a re-linked
+// node points to nodes that were re-linked before it, but a reader may then miss a node: who finds
+// none looks again under the lock. Old tables of buckets are kept, since somebody may still read
+// them; all of them together are as large as the new one.
 #include "depot.h"
 
 #include <stdatomic.h>

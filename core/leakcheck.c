@@ -1,9 +1,9 @@
 // A check for leaks: the cycles that it takes, what they found, and the record of it.
 //
-// While the program goes on, cycles run beside it as ever, two if the first found anything new. When
-// a process ends, its checks run in the thread that ends it, with the world stopped for each mark:
-// there may be no other thread left that could. If nothing but that thread has run between two
-// marks, the second would find what the first one did, and is left out.
+// While the program goes on, cycles run beside it as ever, two if the first found anything new.
+// When a process ends, its checks run in the thread that ends it, with the world stopped for each
+// mark: there may be no other thread left that could. If nothing but that thread has run between
+// two marks, the second would find what the first one did, and is left out.
 //
 // From then on no cycle may run, so the check keeps the cycle lock until the record is written. The
 // program runs: what is lost it doesn't touch, and if it hid a pointer after all, the object's word

@@ -13,8 +13,8 @@
 // what isn't reached. What has no word (an allocation that wasn't sampled, or could not be
 // recorded; a free slot that a fork orphaned) is never called lost.
 //
-// Sites (sites.c), one for each stack that lost anything, remember since when and how it grew. Who is
-// direct and who indirect is asked only by a check (leakcheck.c).
+// Sites (sites.c), one for each stack that lost anything, remember since when and how it grew. Who
+// is direct and who indirect is asked only by a check (leakcheck.c).
 //
 // After the check at exit the rule is another one: what is lost from then on was reachable at exit,
 // so it is *abandoned*.

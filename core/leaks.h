@@ -78,8 +78,8 @@ static inline unsigned sv_leaks_state(uint64_t word)
 
 #define SV_LEAKS_CLEAN_MAX 1023u // bytes of a request
 
-// In mode=leaks small objects begin as zeroes: one that the program doesn't fill would else show the
-// pointers of the one before it, and hide what is lost.
+// In mode=leaks small objects begin as zeroes: one that the program doesn't fill would else show
+// the pointers of the one before it, and hide what is lost.
 static inline void sv_leaks_clean(void *p, size_t size)
 {
     if (sv_leaks_on && size <= SV_LEAKS_CLEAN_MAX)

@@ -3,11 +3,12 @@
 // go meanwhile. Should the program have hidden pointers and free or write an object now, the words
 // read here are others, or zeroes; the heap's memory stays mapped.
 //
-// Who is direct: each object that wasn't reached yet is taken for a leader, and all that it leads to
-// is reached. A ring to which nothing else leads gets one leader so, but a leader may turn out to
-// be led to by what came later, by itself or by another object of its ring. So in a second round the
-// leaders alone are taken, the last first: who isn't reached by then is led to by nobody (had an
-// earlier leader led to it, it would never have become one), and is direct; all others are indirect.
+// Who is direct: each object that wasn't reached yet is taken for a leader, and all that it leads
+// to is reached. A ring to which nothing else leads gets one leader so, but a leader may turn out
+// to be led to by what came later, by itself or by another object of its ring. So in a second round
+// the leaders alone are taken, the last first: who isn't reached by then is led to by nobody (had
+// an earlier leader led to it, it would never have become one), and is direct; all others are
+// indirect.
 //
 // An entry is the object's address, in units of 16 bytes from the region's start, its code, and two
 // bits. Objects of a span stand together, in the order of their slots, at most as many as it has

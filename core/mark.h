@@ -59,8 +59,8 @@ struct sv_mark_place {
     uintptr_t start;      // of the object
 };
 
-// A slot that the program has freed, and that waits in a cache, has the key in its second word: what
-// stands there is dead. In mode=leaks such words lead nowhere.
+// A slot that the program has freed, and that waits in a cache, has the key in its second word:
+// what stands there is dead. In mode=leaks such words lead nowhere.
 static inline bool sv_mark_freed(uintptr_t start)
 {
     return sv_leaks_on && __atomic_load_n((uintptr_t *)start + 1, __ATOMIC_RELAXED) == sv_heap.key;

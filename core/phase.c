@@ -500,8 +500,8 @@ static const char *roots_stopped(void)
     return reason;
 }
 
-// Scans what was fetched, with `roots` those too, and what that finds, for at most `limit` ns (0: no
-// limit). The second marker begins with what was written while the driver looks at roots.
+// Scans what was fetched, with `roots` those too, and what that finds, for at most `limit` ns (0:
+// no limit). The second marker begins with what was written while the driver looks at roots.
 // phase.done: there was the time.
 static const char *scan_stopped(uint64_t limit, bool roots)
 {

@@ -1,7 +1,7 @@
-// Words beside the spans. A span's words are an array of the collector's own memory, made when one of
-// its objects is recorded first, and named by a table indexed by the span's first page, in two steps.
-// So a span of eight slots costs 64 bytes, and one without a recorded object nothing. (Words at
-// places computed from the address alone would touch a page of memory for each page of objects.)
+// Words beside the spans. A span's words are an array of the collector's own memory, made when one
+// of its objects is recorded first, and named by a table indexed by the span's first page, in two
+// steps. So a span of eight slots costs 64 bytes, and one without a recorded object nothing. (Words
+// at places computed from the address alone would touch a page of memory for each page of objects.)
 //
 // A word is written by the thread that allocates the object, before anybody else knows it, and is
 // left alone when the object is freed: whether a slot is in use, the alloc bit tells. It is

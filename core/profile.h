@@ -1,8 +1,8 @@
 // Where and when objects were allocated: a word beside the span for each slot.
 //
 // With `mode=leaks` every allocation is recorded; with `sample=BYTES`, in any mode, one in so many
-// bytes (Poisson: each byte is as likely as any other to have its object recorded). The fast paths of
-// malloc and free don't know of either: the caches of threads are made so that they decline.
+// bytes (Poisson: each byte is as likely as any other to have its object recorded). The fast paths
+// of malloc and free don't know of either: the caches of threads are made so that they decline.
 #ifndef SV_PROFILE_H
 #define SV_PROFILE_H
 
@@ -31,9 +31,9 @@ extern bool sv_profile_on;
 extern bool sv_profile_all;
 extern bool sv_profile_sampling;
 
-// An object whose word had state bits was freed or reallocated, by the calling thread; `word` is what
-// stood there, and stands there now without those bits. Called before the object goes, no lock held.
-// NULL: nobody wants to know. Who sets state bits calls sv_cache_watch before the first time.
+// An object whose word had state bits was freed or reallocated, by the calling thread; `word` is
+// what stood there, and stands there now without those bits. Called before the object goes, no lock
+// held. NULL: nobody wants to know. Who sets state bits calls sv_cache_watch before the first time.
 extern void (*sv_profile_freed)(void *object, uint64_t word);
 
 // Reads the options. At start, before the first allocation.
@@ -53,7 +53,8 @@ bool sv_profile_read(uint64_t word, size_t slot_bytes, struct sv_profile_site *o
 // yet. No lock held.
 void sv_profile_record(void *p, size_t bytes, uint32_t stack);
 
-// Under `sample`, an object that is resized where it is: keeps its stack and its time, if it has any.
+// Under `sample`, an object that is resized where it is: keeps its stack and its time, if it has
+// any.
 void sv_profile_resize(void *p, size_t bytes);
 
 // Can the slack of a request in such a slot be told?

@@ -4,9 +4,9 @@
 // anywhere in an object: what that finds is new, and the word that held it is noted. From there on
 // any pointer leads further.
 //
-// A word with tag bits, low or high, points to no start. Objects in caches are free slots, which the
-// real mark has blackened: they have no record, and whoever reads what was noted passes over them.
-// What the program told to ignore stands among the roots.
+// A word with tag bits, low or high, points to no start. Objects in caches are free slots, which
+// the real mark has blackened: they have no record, and whoever reads what was noted passes over
+// them. What the program told to ignore stands among the roots.
 #include "startmark.h"
 
 #include <string.h>

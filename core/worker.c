@@ -131,8 +131,8 @@ static void thread_join(struct thread *t)
     t->stack = NULL;
 }
 
-// Who starts or ends workers holds the lock meanwhile: whoever ends them waits for the driver, whoever
-// starts them is about to let go. Others only try: starting a thread allocates.
+// Who starts or ends workers holds the lock meanwhile: whoever ends them waits for the driver,
+// whoever starts them is about to let go. Others only try: starting a thread allocates.
 static bool worker_lock(void)
 {
     bool locked = sv_lock_try(&worker.lock);

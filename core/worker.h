@@ -14,8 +14,8 @@
 typedef void sv_worker_body(unsigned index);
 
 // How a thread is made and joined: the preload layer sets them, since pthread_create is one of the
-// names it wraps. spawn: 0 or an errno; the thread starts with every signal but the stop's blocked, on
-// the stack given. EINVAL: that is too small.
+// names it wraps. spawn: 0 or an errno; the thread starts with every signal but the stop's blocked,
+// on the stack given. EINVAL: that is too small.
 struct sv_worker_hooks {
     int (*spawn)(void *(*start)(void *), void *arg, void *stack, size_t bytes,
                  unsigned long *handle);
@@ -69,8 +69,8 @@ void sv_worker_quit(void);
 // Workers exist, and of the program there is one thread.
 bool sv_worker_only(void);
 
-// A thread of the program's has run its destructors (`main`: it is the first one). Is it the last of
-// them? No lock of ours held.
+// A thread of the program's has run its destructors (`main`: it is the first one). Is it the last
+// of them? No lock of ours held.
 bool sv_worker_last(bool main);
 
 // Waits until the workers that were made have registered: a stop before that takes them for threads

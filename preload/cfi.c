@@ -1,9 +1,9 @@
 // Reading .eh_frame. glibc finds the object that holds an address without a lock (_dl_find_object,
-// 2.35 on; without it every rule is NONE and frames are followed by rbp alone); its .eh_frame_hdr is
-// a sorted table in which the function's entry (FDE) is found by bisection; the entry's program is
-// run up to the address, as far as it speaks of the frame's end, rbp and the return address: no
-// other register is needed to find callers, since compilers take no other one for a frame's end at a
-// call. (The format: LSB Core, "Exception Frames"; the programs: DWARF 5, section 6.4.)
+// 2.35 on; without it every rule is NONE and frames are followed by rbp alone); its .eh_frame_hdr
+// is a sorted table in which the function's entry (FDE) is found by bisection; the entry's program
+// is run up to the address, as far as it speaks of the frame's end, rbp and the return address: no
+// other register is needed to find callers, since compilers take no other one for a frame's end at
+// a call. (The format: LSB Core, "Exception Frames"; the programs: DWARF 5, section 6.4.)
 //
 // What is read here was written by compilers and mapped by the dynamic linker, so lengths are
 // believed. What isn't understood makes the rule COMPLEX, which ends the stack there.

@@ -7,8 +7,9 @@
 //
 // Another preloaded library may implement one of these by calling another one through the dynamic
 // linker, which brings it back here: a flag of the thread keeps the block from being taken twice.
-// In mode=leaks the leak check of this end comes first (exit.c). The variadic forms gather their arguments on the stack, because malloc isn't allowed in a
-// child of vfork or of a threaded process's fork.
+// In mode=leaks the leak check of this end comes first (exit.c). The variadic forms gather their
+// arguments on the stack, because malloc isn't allowed in a child of vfork or of a threaded
+// process's fork.
 #include "cycle.h"
 #include "exit.h"
 #include "export.h"

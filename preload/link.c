@@ -3,13 +3,14 @@
 //
 // The socket's name is abstract, "\0salvage/PID/RANDOM": it lies in no directory, so neither chroot
 // nor a file's permissions nor a full disk come in its way, and it is gone with the process. PID is
-// the process's id as it sees it itself. Nobody can take the name before, since nobody knows it; the
-// command finds it in /proc/PID/net/unix and asks the kernel whose it is.
+// the process's id as it sees it itself. Nobody can take the name before, since nobody knows it;
+// the command finds it in /proc/PID/net/unix and asks the kernel whose it is.
 //
 // The thread is a worker (core/worker.c): its descriptors stand in the workers' own table, so the
 // program sees none of them and can't close them; every signal is blocked; it goes when the workers
-// go, and comes back with them. Where workers share the program's table there is no link. The driver
-// tells it to end by an eventfd, which every wait here watches: nothing else could end a wait.
+// go, and comes back with them. Where workers share the program's table there is no link. The
+// driver tells it to end by an eventfd, which every wait here watches: nothing else could end a
+// wait.
 //
 // One client at a time, with time limits: it is nobody's fault but the client's if it is slow. What
 // may be long is written to memory first (a memfd), so that a slow reader never holds a lock of the
@@ -17,11 +18,11 @@
 // user namespace a user without a number there counts as nobody at all.
 //
 // The protocol: one line of words; then text until the end of the stream. The first line of it is
-// "salvage 1 ok mode=MODE uptime=SECONDS" or "salvage 1 error REASON"; the last line of an answer is
-// "end" or "# EOF", without which it was cut off.
+// "salvage 1 ok mode=MODE uptime=SECONDS" or "salvage 1 error REASON"; the last line of an answer
+// is "end" or "# EOF", without which it was cut off.
 //
 //   stat                   the statistics, OpenMetrics
-//   gc                     a whole collection; "reclaimed BYTES", "cycles N", "abandoned N", "pause NS"
+//   gc                     a collection; "reclaimed BYTES", "cycles N", "abandoned N", "pause NS"
 //   leaks [objects] [live] a leak check; the raw record (docs/raw-record.md)
 //
 // A program that has confined itself by seccomp may be killed for a call that it doesn't know: from

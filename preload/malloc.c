@@ -3,9 +3,9 @@
 // cache.h; what they decline goes to the noinline half below. free() never changes errno; malloc
 // only when it fails.
 //
-// Where allocations are recorded (profile.h) the fast paths decline by themselves, and the slow ones
-// turn to the functions that end in _recorded. Those are tail calls, so that a function's own frame is
-// gone and the caller of malloc is the caller of malloc_recorded.
+// Where allocations are recorded (profile.h) the fast paths decline by themselves, and the slow
+// ones turn to the functions that end in _recorded. Those are tail calls, so that a function's own
+// frame is gone and the caller of malloc is the caller of malloc_recorded.
 //
 // A pointer that isn't ours is looked at before anything else happens: what glibc's own allocator
 // or the dynamic linker handed out (before we were loaded, or in another namespace) is left alone
@@ -31,7 +31,8 @@
 
 #define SYSTEM_PAGE 4096u // what valloc and pvalloc align to
 
-// Requests below this many bytes are answered by a bin if it can: none where allocations are recorded.
+// Requests below this many bytes are answered by a bin if it can: none where allocations are
+// recorded.
 static size_t malloc_quick = SV_SMALL_MAX + 1;
 
 void sv_malloc_init(void)

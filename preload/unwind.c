@@ -1,28 +1,28 @@
 // Finding out who called malloc, for every allocation, fast.
 //
 // Stacks of programs without frame pointers are followed by their call frame information (cfi.h),
-// and the rule of each return address is remembered in a table for all threads. That takes some 5 ns
-// a frame. But most allocations come by a path that was taken before, with everything in the same
-// place; so each thread remembers paths: from where the stack pointer stood, which words of the stack
-// were the return addresses, and the saved frame pointers on which their places depended. A path is
-// the same when all these words are the same, which is two loads a frame. Nothing else is believed:
-// what selects the path to compare with is only a guess.
+// and the rule of each return address is remembered in a table for all threads. That takes some 5
+// ns a frame. But most allocations come by a path that was taken before, with everything in the
+// same place; so each thread remembers paths: from where the stack pointer stood, which words of
+// the stack were the return addresses, and the saved frame pointers on which their places depended.
+// A path is the same when all these words are the same, which is two loads a frame. Nothing else is
+// believed: what selects the path to compare with is only a guess.
 //
-// Which path to compare with is found by a tree of decisions, which lies in a hash table. It starts with
-// the call of malloc and the stack pointer. When a path is found there that doesn't hold, its first
-// word that differs becomes a decision: both paths move to where that word's values lead. (One in which
-// that word is no return address, but anything, goes where unknown values lead.) So a wrapper
-// around malloc, or a function that calls the same helper from ten places, is told apart by as few
-// words as it takes.
+// Which path to compare with is found by a tree of decisions, which lies in a hash table. It starts
+// with the call of malloc and the stack pointer. When a path is found there that doesn't hold, its
+// first word that differs becomes a decision: both paths move to where that word's values lead.
+// (One in which that word is no return address, but anything, goes where unknown values lead.) So a
+// wrapper around malloc, or a function that calls the same helper from ten places, is told apart by
+// as few words as it takes.
 //
-// Only the part of a stack above the frame is read. On the thread's own stack all of that is memory;
-// on others (coroutines, alternate signal stacks) each page is asked for first, by a system call that
-// fails where a load would (and nothing is remembered). A stack that leads elsewhere than upwards
-// ends there.
+// Only the part of a stack above the frame is read. On the thread's own stack all of that is
+// memory; on others (coroutines, alternate signal stacks) each page is asked for first, by a system
+// call that fails where a load would (and nothing is remembered). A stack that leads elsewhere than
+// upwards ends there.
 //
 // In a signal handler that interrupted this code nothing is remembered, and if the interrupted code
-// holds metadata's lock, no new stack is made. A thread's paths live in metadata's memory: TLS holds
-// one pointer.
+// holds metadata's lock, no new stack is made. A thread's paths live in metadata's memory: TLS
+// holds one pointer.
 #include "unwind.h"
 
 #include <signal.h>
@@ -402,8 +402,8 @@ static void path_free(struct path *path)
         sv_metadata_free(path, path_bytes(path->nwords));
 }
 
-// A free place for the key, or that of an entry which gives way, any but `keep`. (What a decision led to
-// is found no more then, and gives way in its turn.)
+// A free place for the key, or that of an entry which gives way, any but `keep`. (What a decision
+// led to is found no more then, and gives way in its turn.)
 static struct entry *entry_make(struct paths *t, uint64_t key, const struct entry *keep)
 {
     struct set *set = &t->sets[key >> 8 & t->mask];
@@ -412,7 +412,7 @@ static struct entry *entry_make(struct paths *t, uint64_t key, const struct entr
     if (e == keep)
         e = &set->ways[(t->random >> 30) ^ 1];
     for (unsigned i = 0; i < WAYS; i++)
-        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): who has paths has a table (paths_make)
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): paths have a table (paths_make)
         if (set->ways[i].key == 0)
             e = &set->ways[i];
     if (e->key == 0)
@@ -475,8 +475,8 @@ static uint64_t path_differs(const struct path *path, uintptr_t frame)
     return (uint64_t)LEAF << 48;
 }
 
-// Turns a leaf into a decision, by the first word of its path that isn't there now. False: all are, and
-// the entry is free.
+// Turns a leaf into a decision, by the first word of its path that isn't there now. False: all are,
+// and the entry is free.
 static bool leaf_split(struct paths *t, struct entry *e, uintptr_t frame)
 {
     struct path *path = entry_path(e);
@@ -515,7 +515,8 @@ static uint64_t key_decide(struct paths *t, uint64_t call, const struct walk *w)
     return key;
 }
 
-// Room for more is worth its memory if paths that gave way are taken again: their stacks aren't new.
+// Room for more is worth its memory if paths that gave way are taken again: their stacks aren't
+// new.
 static bool table_may_grow(const struct paths *t)
 {
     uint32_t n = t->mask + 1;

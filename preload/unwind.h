@@ -5,9 +5,9 @@
 #include <stdint.h>
 
 // The number of the calling thread's stack, from a function's caller outwards: `frame` is that
-// function's __builtin_frame_address(0), `name` the address of the function that the program called,
-// which becomes the innermost frame. 0: unknown. Any thread, also in signal handlers; leaves errno
-// alone.
+// function's __builtin_frame_address(0), `name` the address of the function that the program
+// called, which becomes the innermost frame. 0: unknown. Any thread, also in signal handlers;
+// leaves errno alone.
 uint32_t sv_unwind_stack(const void *frame, uintptr_t name);
 #define SV_UNWIND(function) sv_unwind_stack(__builtin_frame_address(0), (uintptr_t)(function))
 

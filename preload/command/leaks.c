@@ -1,9 +1,9 @@
 // salvage leaks: what a program lost, or has lost so far.
 //
-// The program is run with format=raw into a folder of our own; the records of it and of its children
-// are put together when it has ended, the program's first, and rendered. Meanwhile the command is
-// nearly not there: what the terminal sends reaches the program by itself, what is sent to the
-// command is handed on, and the program's status becomes the command's.
+// The program is run with format=raw into a folder of our own; the records of it and of its
+// children are put together when it has ended, the program's first, and rendered. Meanwhile the
+// command is nearly not there: what the terminal sends reaches the program by itself, what is sent
+// to the command is handed on, and the program's status becomes the command's.
 //
 // A program that root runs may change its user before it writes its record; so root's folder takes
 // everybody's files, and only regular ones are read, never through a link.

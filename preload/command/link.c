@@ -3,8 +3,8 @@
 // (SO_PEERCRED gives the process that listens) before a word is said.
 //
 // Root becomes the process's user for the moment in which it connects: in a user namespace root
-// outside has no number, and would be nobody. It enters the process's network namespace as well, and
-// comes back; without root that can't be done, and the reason says so.
+// outside has no number, and would be nobody. It enters the process's network namespace as well,
+// and comes back; without root that can't be done, and the reason says so.
 //
 // The answer is copied to a temporary file at once: rendering takes its time, and the process
 // doesn't wait long for a slow reader.

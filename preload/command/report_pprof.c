@@ -1,7 +1,8 @@
-// The report as pprof's profile.proto, compressed with gzip: what was leaked, what was ever allocated
-// (under `sample`), and what is reachable (the sites of class live), as sample types of one profile, so that `go tool pprof` shows either
-// and their difference. With sampling the numbers are scaled up as Go's heap profile does it: an
-// object of s bytes was seen with a chance of 1 - exp(-s / sample).
+// The report as pprof's profile.proto, compressed with gzip: what was leaked, what was ever
+// allocated (under `sample`), and what is reachable (the sites of class live), as sample types of
+// one profile, so that `go tool pprof` shows either and their difference. With sampling the numbers
+// are scaled up as Go's heap profile does it: an object of s bytes was seen with a chance of 1 -
+// exp(-s / sample).
 //
 // Everything is put into a table once and named by its number: strings, functions, locations (an
 // address with all that was inlined there) and mappings.

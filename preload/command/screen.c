@@ -1,8 +1,8 @@
-// The terminal of `salvage top`: a table with a cursor, and a text to scroll in (a process's report,
-// help). ncurses keeps the screen; it is left before anything else is written.
+// The terminal of `salvage top`: a table with a cursor, and a text to scroll in (a process's
+// report, help). ncurses keeps the screen; it is left before anything else is written.
 //
-// stderr goes to a file meanwhile: a line of the renderer's would spoil the screen. Its last line is
-// shown below instead.
+// stderr goes to a file meanwhile: a line of the renderer's would spoil the screen. Its last line
+// is shown below instead.
 #include "screen.h"
 
 #include <curses.h>

@@ -1,9 +1,9 @@
-// Looking at all processes: which have the library in them, and what they say. A process is known by
-// its id and its start, so that a new one under an old number starts with nothing.
+// Looking at all processes: which have the library in them, and what they say. A process is known
+// by its id and its start, so that a new one under an old number starts with nothing.
 //
 // What a process loses: in mode=collect what the collector took back, since the program didn't; in
-// mode=leaks what is lost now. Both come in jumps, one at each collection, so the rate is taken over
-// a minute, and at first over the process's whole life.
+// mode=leaks what is lost now. Both come in jumps, one at each collection, so the rate is taken
+// over a minute, and at first over the process's whole life.
 #include "watch.h"
 
 #include <dirent.h>

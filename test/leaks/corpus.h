@@ -8,9 +8,9 @@
 // A truth is what a process loses: `direct 3x111` three objects of 111 bytes that nothing leads to,
 // `indirect 2x40` reached from lost ones alone, `possible`, `hidden` likewise, `?` for bytes that
 // depend on the compiler or on libc, `+` for any number; joined by commas; `child:` before those of
-// all forked children together.
-// `none`: no object is lost. `missed`: lost, but held by a word that the library keeps for good
-// reasons (docs/leaks.md): nothing is expected of it either way. Direct and indirect are always compared; the other classes when named.
+// all forked children together. `none`: no object is lost. `missed`: lost, but held by a word that
+// the library keeps for good reasons (docs/leaks.md): nothing is expected of it either way. Direct
+// and indirect are always compared; the other classes when named.
 //
 // The cases are written as programs are: nothing here wipes registers or stacks to help the finder.
 #ifndef CORPUS_H

@@ -1,6 +1,6 @@
-// What is lost is found, counted exactly and told apart: shapes of lost and of held objects, each in
-// a forked child that ends by exit, whose raw record the parent reads; and objects that come back,
-// which only checks while the program runs can see.
+// What is lost is found, counted exactly and told apart: shapes of lost and of held objects, each
+// in a forked child that ends by exit, whose raw record the parent reads; and objects that come
+// back, which only checks while the program runs can see.
 //
 // Shapes that valgrind's manual names ("Memory leak detection") are here by their numbers; what it
 // calls possibly lost is `possible` here, too.

@@ -1,7 +1,7 @@
 // The collector's threads are threads of libc's, which keeps a few heap objects for each: they live
 // as long as libc means to use them, beyond the thread's end. A fork without other threads ends the
-// collector's; the next thread gets its stack, and libc looks at what hangs on that. And they don't keep a
-// process alive whose last thread of its own has ended.
+// collector's; the next thread gets its stack, and libc looks at what hangs on that. And they don't
+// keep a process alive whose last thread of its own has ended.
 //
 // SALVAGE: clobber=1
 // SALVAGE: clobber=1,checkmark=1

@@ -405,8 +405,8 @@ Test(pacer, thrift_is_about_cost)
     cr_assert(sv_pacer_due(&limited, 8 * MIB, 100000000), "no thrift near a memory limit");
 }
 
-// Build-ups of every size at the speed of jq's, then a leak: never above four times what is live, or
-// 32 MiB, whichever is more; twice when a cycle has found the leak and the memory has gone back.
+// Build-ups of every size at the speed of jq's, then a leak: never above four times what is live,
+// or 32 MiB, whichever is more; twice when a cycle has found the leak and the memory has gone back.
 Test(pacer, thrift_is_bounded)
 {
     for (uint64_t size = 2 * MIB; size < 1000 * MIB; size += size / 10) {

@@ -1,6 +1,6 @@
 // Stacks against libgcc's unwinder, through frames of every kind; and that a path that was seen is
-// recognised, and one that only looks like it isn't. The file under test is part of the preload layer
-// but needs nothing of it, so it is compiled into this program.
+// recognised, and one that only looks like it isn't. The file under test is part of the preload
+// layer but needs nothing of it, so it is compiled into this program.
 #define _etext __ehdr_start // none of this program's code is the library's own
 #include "../../preload/cfi.c"
 #include "../../preload/unwind.c"
