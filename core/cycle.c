@@ -527,7 +527,7 @@ static bool cycle_ended(uint32_t number)
 static void ended_wait(uint32_t ended, uintptr_t sp, uint32_t wanted)
 {
     struct sv_gate_frame gate = {0};
-    if (!sv_worker_here())
+    if (!sv_worker_here() && (sp || wanted)) // a check
         sv_gate_enter(&gate);
     if (gate.thread && sp > gate.thread->gate_sp)
         gate.thread->gate_sp = sp;
