@@ -328,11 +328,6 @@ void sv_worker_quit(void)
     sv_lock_release(&worker.lock);
 }
 
-bool sv_worker_private(void)
-{
-    return worker_here && worker.private_table;
-}
-
 void sv_worker_table_share(void)
 {
     atomic_store_explicit(&worker.shared, true, memory_order_seq_cst);
