@@ -537,15 +537,16 @@ static void ended_wait(uint32_t ended, uintptr_t sp, uint32_t wanted)
     sv_gate_leave(&gate);
 }
 
-// Waits until cycle `number` has ended; a worker that was ended meanwhile is started again.
+// Waits until cycle `number` has ended; a worker that was ended meanwhile (by a signal handler that
+// forks) is started again.
 static void cycle_await(uint32_t number, uintptr_t sp)
 {
     while (!cycle_ended(number)) {
         uint32_t ended = atomic_load_explicit(&cycle.ended, memory_order_acquire);
-        if (!cycle_ended(number))
-            ended_wait(ended, sp, 0);
         if (sv_worker_here() ? sv_worker_ending() : worker_state() == SV_WORKER_NONE)
             return;
+        if (!cycle_ended(number))
+            ended_wait(ended, sp, 0);
     }
 }
 
@@ -790,13 +791,13 @@ bool sv_cycle_locked_here(void)
 enum sv_fork sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
-    bool owned = cycle_blocked_here();
+    bool owned = sv_lock_held(&cycle.stopping);
     if (sv_world_locked_here() || sv_heap_locked_here() || sv_metadata_locked_here())
         return SV_FORK_INSIDE;
     bool idle =
         !asked_more() && cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
     bool busy = linked_early() || (sv_cycle_link && sv_cycle_link->busy());
-    if (idle && !busy && sv_worker_only()) {
+    if (idle && !busy && !sv_cycle_locked_here() && !sv_worker_locked_here() && sv_worker_only()) {
         sv_cycle_single();
         return SV_FORK_ALONE;
     }
@@ -870,6 +871,9 @@ void sv_cycle_fork_child(enum sv_fork how)
 
 void sv_cycle_single(void)
 {
+    // a signal handler that interrupted one of ours would wait for workers that wait for its thread
+    if (sv_cycle_locked_here() || sv_worker_locked_here())
+        return;
     bool there = sv_worker_there();
     sv_worker_quit();
     sv_scavenge_worker(NULL);

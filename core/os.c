@@ -152,9 +152,14 @@ int sv_os_close(int fd)
 int sv_os_descriptors_unshare(void)
 {
     int r = (int)call(SYS_close_range, 0, ~0u, CLOSE_RANGE_UNSHARE, 0, 0, 0);
-    if (r == 0)
-        call(SYS_unshare, CLONE_FS, 0, 0, 0, 0, 0);
-    return r;
+    if (r != 0)
+        return r;
+    call(SYS_unshare, CLONE_FS, 0, 0, 0, 0, 0);
+    // the kernel grows a table that threads share only after a wait for all processors, 10 ms
+    int fd = sv_os_open_high("/", O_PATH, 0);
+    if (fd >= 0)
+        sv_os_close(fd);
+    return 0;
 }
 
 int sv_os_pidfd(int pid)

@@ -37,6 +37,7 @@
 #define SETTLE_NS 1000000000u // one that gets no processor at all is not waited for
 #define LOCK_NAP_NS 50000u
 #define GLIBC_SIGNALS ((uint64_t)3 << 31) // 32 and 33: cancellation and setuid, glibc's own
+#define STOP_BIT ((uint64_t)1 << (SV_STOP_SIGNAL - 1))
 #define LAST_NAP_MIN_NS 1000000u    // with the first thread gone, looks whether the others are, too
 #define LAST_NAP_MAX_NS 1000000000u // follow so fast, and slower until another thread ends
 
@@ -131,15 +132,40 @@ static void thread_join(struct thread *t)
     t->stack = NULL;
 }
 
+// A handler of the program's that came inside of the lock might fork or end the process, and would
+// wait for the thread that it interrupted. The stop may come.
+static uint64_t signals_block(void)
+{
+    uint64_t mask = 0;
+    sv_os_signal_mask(SIG_BLOCK, ~(GLIBC_SIGNALS | STOP_BIT), &mask);
+    return mask;
+}
+
+static uint64_t lock_acquire(void)
+{
+    uint64_t mask = signals_block();
+    sv_lock_acquire(&worker.lock);
+    return mask;
+}
+
+static void lock_release(uint64_t mask)
+{
+    sv_lock_release(&worker.lock);
+    sv_os_signal_mask(SIG_SETMASK, mask, NULL);
+}
+
 // Who starts or ends workers holds the lock meanwhile: whoever ends them waits for the driver,
 // whoever starts them is about to let go. Others only try: starting a thread allocates.
-static bool worker_lock(void)
+static bool lock_try(uint64_t *mask)
 {
+    *mask = signals_block();
     bool locked = sv_lock_try(&worker.lock);
     while (!locked && worker_here && !sv_worker_ending()) {
         sv_worker_sleep(sv_worker_seen(), LOCK_NAP_NS);
         locked = sv_lock_try(&worker.lock);
     }
+    if (!locked)
+        sv_os_signal_mask(SIG_SETMASK, *mask, NULL);
     return locked;
 }
 
@@ -151,7 +177,8 @@ enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
     if (atomic_load_explicit(&worker.n, memory_order_acquire) >= n &&
         atomic_load_explicit(&worker.pid, memory_order_relaxed) == pid)
         return SV_WORKER_THERE;
-    if (!worker_lock())
+    uint64_t mask;
+    if (!lock_try(&mask))
         return SV_WORKER_STARTING;
     if (worker.pid != pid) {
         worker.n = 0;
@@ -164,17 +191,18 @@ enum sv_worker_state sv_worker_start(sv_worker_body *body, unsigned n)
         if (!thread_start(&worker.thread[at]))
             break;
     bool there = worker.n > 0;
-    sv_lock_release(&worker.lock);
+    lock_release(mask);
     return there ? SV_WORKER_THERE : SV_WORKER_NONE;
 }
 
 bool sv_worker_link_start(void)
 {
-    if (!worker_lock())
+    uint64_t mask;
+    if (!lock_try(&mask))
         return false;
     bool there = !worker.link && thread_start(&worker.thread[SV_WORKER_LINK]);
     worker.link |= there;
-    sv_lock_release(&worker.lock);
+    lock_release(mask);
     return there;
 }
 
@@ -264,9 +292,9 @@ bool sv_worker_last(bool main)
     sv_world_ending();
     if (!atomic_load_explicit(&worker.main_ended, memory_order_relaxed))
         return false;
-    sv_lock_acquire(&worker.lock);
+    uint64_t mask = lock_acquire();
     bool last = sv_world_end_self() <= (unsigned)threads_fewest() - 1;
-    sv_lock_release(&worker.lock);
+    lock_release(mask);
     return last;
 }
 
@@ -314,7 +342,7 @@ bool sv_worker_ending(void)
 
 void sv_worker_quit(void)
 {
-    sv_lock_acquire(&worker.lock);
+    uint64_t mask = lock_acquire();
     if (worker.n && worker.pid == sv_os_getpid()) {
         atomic_store_explicit(&worker.quit, true, memory_order_relaxed);
         sv_worker_wake();
@@ -325,7 +353,7 @@ void sv_worker_quit(void)
         for (unsigned at = worker.n; at > 0; worker.n = --at)
             thread_join(&worker.thread[at - 1]);
     }
-    sv_lock_release(&worker.lock);
+    lock_release(mask);
 }
 
 void sv_worker_table_share(void)

@@ -12,12 +12,19 @@
 #include <unistd.h>
 
 #define FORKS 300
+#define STARTS 400
 #define MOVES 2000
 #define WORDS 64
 
 static volatile sig_atomic_t forks, forks_bad, moves;
 static uint64_t *volatile places[8]; // exactly one is not NULL
 static volatile sig_atomic_t place;
+
+static void timer_stop(void)
+{
+    struct itimerval never = {{0, 0}, {0, 0}};
+    setitimer(ITIMER_REAL, &never, NULL);
+}
 
 static void fork_handler(int sig)
 {
@@ -29,7 +36,8 @@ static void fork_handler(int sig)
     if (child < 0 || waitpid(child, &status, 0) != child || !WIFEXITED(status) ||
         WEXITSTATUS(status) != 7)
         forks_bad++;
-    forks++;
+    if (++forks == FORKS) // a fork may take longer than the timer's period
+        timer_stop();
 }
 
 // Always towards the front: a scan from the front that this interrupts would see the pointer
@@ -55,12 +63,6 @@ static void timer_run(void (*handler)(int), long microseconds)
     setitimer(ITIMER_REAL, &every, NULL);
 }
 
-static void timer_stop(void)
-{
-    struct itimerval never = {{0, 0}, {0, 0}};
-    setitimer(ITIMER_REAL, &never, NULL);
-}
-
 static void churn(void)
 {
     static void *blocks[500];
@@ -76,8 +78,27 @@ static void forks_in_handler(void)
     timer_run(fork_handler, 500);
     while (forks < FORKS)
         churn();
-    timer_stop();
     CHECK(forks_bad == 0, "%d of %d forks in a handler went wrong", (int)forks_bad, (int)forks);
+}
+
+// A fork ends the collector's threads while they are idle, and the next collection starts them
+// again: the handler's own fork finds that under way.
+static void forks_at_start(void)
+{
+    if (!salvage_collect)
+        return;
+    forks = 0;
+    timer_run(fork_handler, 0);
+    for (int i = 0; i < STARTS; i++) {
+        struct itimerval once = {{0, 0}, {0, 1 + i % 200}};
+        int before = forks;
+        fork_handler(0);
+        setitimer(ITIMER_REAL, &once, NULL);
+        salvage_collect();
+        while (forks < before + 2)
+            ;
+    }
+    CHECK(forks_bad == 0, "%d of %d forks went wrong", (int)forks_bad, (int)forks);
 }
 
 static void moves_in_handler(void)
@@ -104,5 +125,6 @@ int main(void)
 {
     moves_in_handler();
     forks_in_handler();
+    forks_at_start();
     return check_done();
 }
