@@ -309,10 +309,10 @@ enum sv_verdict sv_heap_free(void *p)
         return SV_FREED;
     if (sv_unlikely(sv_profile_on))
         sv_profile_leave(p);
-    if (large)
-        return sv_large_free(at.span) ? SV_OURS : SV_FREED;
     if (sv_unlikely(sv_options.clobber))
         memset(p, SV_CLOBBER, at.size);
+    if (large)
+        return sv_large_free(at.span) ? SV_OURS : SV_FREED;
     struct sv_cache *cache = sv_cache_get();
     if (!cache || sv_options.clobber)
         return sv_central_give(at.code, p) ? SV_OURS : SV_FREED;

@@ -375,6 +375,8 @@ static void large_shrink(struct sv_span *span, uint32_t n)
     uint32_t tail = (uint32_t)(span - sv_heap.spans) + n, gone = span->npages - n;
     size_t bytes = (size_t)gone << SV_PAGE_SHIFT;
     void *p = (void *)sv_page_addr(tail);
+    if (sv_unlikely(sv_options.clobber))
+        memset(p, SV_CLOBBER, bytes);
     if (span->moved) // its mapping is renewed below, which is quick when it is empty
         sv_os_release(p, bytes);
     sv_lock_acquire(&sv_heap.lock);

@@ -639,5 +639,15 @@ Test(heap, clobber_fills_freed_memory)
         verdict_check(p, SV_FREED, "freed before");
         fast_free(keep);
     }
+    // of large objects too, and what one gives up that shrinks
+    const size_t size = (size_t)256 << 10, half = size / 2;
+    unsigned char *p = sv_heap_alloc(size);
+    enum sv_verdict verdict;
+    memset(p, 1, size);
+    cr_assert(sv_heap_realloc(p, half - 1, &verdict) == p);
+    cr_assert(p[half - 1] == 1);
+    cr_assert(p[half] == SV_CLOBBER && memcmp(p + half, p + half + 1, half - 1) == 0);
+    fast_free(p);
+    cr_assert(p[0] == SV_CLOBBER && memcmp(p, p + 1, half - 1) == 0);
     heap_empty();
 }
