@@ -9,17 +9,22 @@
 #include "protect.h"
 #include "text.h"
 #include "track.h"
+#include "worker.h"
 
 static struct sv_track track = {.arm_fd = -1, .pagemap_fd = -1}; // cycle lock
 
 static int uffd_open(int procfd)
 {
-    return sv_track_open(&track, SV_TRACK_UFFD, procfd);
+    int err = sv_track_open(&track, SV_TRACK_UFFD, procfd);
+    track.private = err == 0 && sv_worker_private(); // its descriptors needn't be looked at again
+    return err;
 }
 
 static int softdirty_open(int procfd)
 {
-    return sv_track_open(&track, SV_TRACK_SOFTDIRTY, procfd);
+    int err = sv_track_open(&track, SV_TRACK_SOFTDIRTY, procfd);
+    track.private = err == 0 && sv_worker_private();
+    return err;
 }
 
 static int track_watch(uintptr_t lo, uintptr_t hi)

@@ -356,6 +356,11 @@ void sv_worker_quit(void)
     lock_release(mask);
 }
 
+bool sv_worker_private(void)
+{
+    return worker_here && worker.private_table;
+}
+
 void sv_worker_table_share(void)
 {
     atomic_store_explicit(&worker.shared, true, memory_order_seq_cst);

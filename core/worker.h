@@ -50,6 +50,9 @@ uint32_t sv_worker_seen(void);
 
 // Is the calling thread a worker? Must it end now, or should it because only workers are left?
 bool sv_worker_here(void);
+
+// Is it one with a descriptor table that the program can't reach?
+bool sv_worker_private(void);
 bool sv_worker_link_here(void); // is it the one that answers the command?
 bool sv_worker_ending(void);
 

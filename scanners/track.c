@@ -177,7 +177,7 @@ static bool pagemap_ours(const struct sv_track *t)
 // The descriptors of a forked child are its parent's: what they do, they do to the parent's memory.
 static bool track_valid(const struct sv_track *t)
 {
-    return t->pid == sv_proc_pid() && arm_ours(t) && pagemap_ours(t);
+    return t->pid == sv_proc_pid() && (t->private || (arm_ours(t) && pagemap_ours(t)));
 }
 
 static void pages_widen(uintptr_t *lo, uintptr_t *hi)

@@ -30,6 +30,7 @@ struct sv_track {
     uintptr_t dense_lo;      // driver: see sv_track_dense
     uintptr_t dense_hi;      // driver
     bool armed;              // soft-dirty: the process's bits were cleared since it was opened
+    bool private;            // who opened it: nobody else can close its descriptors
 };
 
 // 0 or -errno. The first time in a process (again after fork) it proves on a page of its own that
