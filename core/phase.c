@@ -49,18 +49,20 @@
 #include "world.h"
 
 #define HW_PAGE 4096u
-#define RANGE_MAX (8 * HW_PAGE)         // bytes of written memory scanned between two looks
-#define RANGES_MIN 16384u               // written ranges kept for later, at least
-#define WINDOWS_MAX 128u                // parts of the heap that are asked about one by one
-#define WINDOW_GAP 256u                 // pages that are free between two of them, at least
-#define LOOK_RANGES 8u                  // ranges between two looks at the clock inside a stop
-#define LOOK_BYTES ((uint64_t)32 << 10) // bytes likewise
-#define SLICE ((uint64_t)128 << 10)     // bytes likewise, while the program runs
-#define ROUNDS_MAX 4u                   // of pre-cleaning
-#define ROUND_ENOUGH 128u               // hardware pages: as few as a stop can scan
-#define CATCH_MAX 8u                    // rounds that slow the program down
-#define CATCH_ENOUGH 1000u              // hardware pages: as few as a stop can fetch
+#define RANGE_MAX (8 * HW_PAGE)          // bytes of written memory scanned between two looks
+#define RANGES_MIN 16384u                // written ranges kept for later, at least
+#define WINDOWS_MAX 128u                 // parts of the heap that are asked about one by one
+#define WINDOW_GAP 256u                  // pages that are free between two of them, at least
+#define LOOK_RANGES 8u                   // ranges between two looks at the clock inside a stop
+#define LOOK_BYTES ((uint64_t)32 << 10)  // bytes likewise
+#define SLICE ((uint64_t)128 << 10)      // bytes likewise, while the program runs
+#define ROUNDS_MAX 4u                    // of pre-cleaning
+#define ROUND_ENOUGH 128u                // hardware pages: as few as a stop can scan
+#define ROOTS_ENOUGH ((uint64_t)1 << 20) // bytes of roots that a stop can look at
+#define CATCH_MAX 8u                     // rounds that slow the program down
+#define CATCH_ENOUGH 1000u               // hardware pages: as few as a stop can fetch
 #define REST_NS 250000u      // for each part of the rest in a try to finish; doubled after
+#define TRIES_ONCE 8u        // so many tries don't watch again what they find
 #define TRIES_SHORT 32u      // so many tries, and again
 #define TRIES_MAX 96u        // then a try takes as long as it takes
 #define SCAN_NS 700000u      // for scanning in a stop that does nothing else
@@ -98,6 +100,7 @@ static struct {
     uint64_t assists_told;      // driver: ns of assists that the limiter knows of
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
+    _Atomic bool again;           // driver: what is fetched is watched again
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -161,9 +164,11 @@ static void dirty_add(void *arg, uintptr_t lo, uintptr_t hi)
     }
 }
 
-// Fetches what was written in a part of the heap.
+// Fetches what was written in a part of the heap, and watches it again unless that would only cost
+// (a flush of the processors' tables for nearly every page).
 static void dirty_fetch(void *arg)
 {
+    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
     struct dirty *d = arg;
     uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
     d->pages = 0;
@@ -175,7 +180,7 @@ static void dirty_fetch(void *arg)
     d->failed = 0;
     for (uint32_t i = 0; i < d->nwindows && d->failed == 0; i++)
         d->failed =
-            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, true, dirty_add, d);
+            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, again, dirty_add, d);
 }
 
 static struct range *dirty_take(struct dirty *d)
@@ -305,7 +310,8 @@ static const char *drain_beside(void)
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
-    return phase.in->barrier->written(lo, hi, true, fn, fn_arg);
+    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
+    return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
 }
 
 static const char *roots_beside(void)
@@ -336,6 +342,26 @@ static const char *preclean(void)
     return reason;
 }
 
+// Likewise for roots, where they are many: the last stop would look at what was written of them.
+// What always counts as written (shared mappings) ends it after one round.
+static const char *roots_preclean(void)
+{
+    uint64_t last = phase.stats->roots;
+    const char *reason = NULL;
+    for (unsigned round = 0; round < ROUNDS_MAX && last > ROOTS_ENOUGH && !reason; round++) {
+        sv_chaos();
+        struct sv_rootset_visitor v = visitor_make();
+        reason = sv_rootset_visit_running(&v, roots_written);
+        if (!reason)
+            reason = drain_beside();
+        phase.stats->roots += v.others;
+        if (v.others > last / 2)
+            break;
+        last = v.others;
+    }
+    return reason;
+}
+
 static const char *mark_beside(void)
 {
     sv_assist_begin(sv_rootset_pages());
@@ -347,6 +373,8 @@ static const char *mark_beside(void)
         reason = drain_beside();
     if (!reason && phase.in->barrier->rounds)
         reason = preclean();
+    if (!reason && phase.in->barrier->rounds)
+        reason = roots_preclean();
     return reason;
 }
 
@@ -472,16 +500,17 @@ static const char *roots_stopped(void)
     return reason;
 }
 
-// Looks at roots if asked to, then scans what was fetched and what all that finds, for at most
-// `limit` ns (0: no limit). phase.done: there was the time.
+// Scans what was fetched, with `roots` those too, and what that finds, for at most `limit` ns (0:
+// no limit). The second marker begins with what was written while the driver looks at roots.
+// phase.done: there was the time.
 static const char *scan_stopped(uint64_t limit, bool roots)
 {
-    const char *reason = roots ? roots_stopped() : NULL;
     phase.deadline = limit ? sv_os_now() + limit : 0;
     bool there = sv_crew_there();
     phase.hands = there ? 2 : 1;
     atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
     sv_crew_run(crew_scan, &phase.dirty[1], there);
+    const char *reason = roots ? roots_stopped() : NULL;
     dirty_scan(&phase.dirty[0], phase.deadline);
     bool dry = drain_together(&phase.marker[0]);
     sv_crew_join();
@@ -683,6 +712,18 @@ static const char *catch_up(void)
     return reason;
 }
 
+// What a stop fetched, didn't scan to the end, and didn't watch again: the same once more.
+static bool fetch_again(void)
+{
+    if (!phase.in->barrier->rounds)
+        return true;
+    for (unsigned i = 0; i < 2; i++) {
+        phase.dirty[i].n = 0;
+        atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
+    }
+    return fetch_beside();
+}
+
 // Tries to finish until a try finds so little that it can.
 static const char *terminate_beside(void)
 {
@@ -692,11 +733,16 @@ static const char *terminate_beside(void)
         sv_chaos();
         reason = drain_beside(); // what the last ones inside left
         uint64_t limit = try < TRIES_MAX ? REST_NS << (try / TRIES_SHORT) : 0;
+        atomic_store_explicit(&phase.again, try >= TRIES_ONCE, memory_order_relaxed);
         if (!reason)
             reason = terminate(stop_finish, limit);
+        bool again = atomic_exchange_explicit(&phase.again, true, memory_order_relaxed);
         if (reason || phase.done)
             break;
-        reason = leftover_scan();
+        if (!again && !fetch_again())
+            reason = "the barrier failed";
+        if (!reason)
+            reason = leftover_scan();
     }
     return reason;
 }
@@ -712,6 +758,7 @@ static void abandon(void)
 static const char *collect_beside(void)
 {
     phase.alone = 0;
+    atomic_store_explicit(&phase.again, true, memory_order_relaxed);
     const char *reason = prepare();
     sv_chaos();
     if (!reason)

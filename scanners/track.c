@@ -58,8 +58,8 @@ enum {
 static long scan_step(const struct sv_track *t, uint64_t also, unsigned flags, uintptr_t *at,
                       uintptr_t hi, struct scan_region runs[static REGIONS])
 {
-    // asked for nothing but what it protects, the kernel compares one bit of an entry
-    bool dense = (flags & SCAN_PROTECT) && *at >= t->dense_lo && hi <= t->dense_hi;
+    // asked for nothing but the one bit, the kernel looks at nothing else
+    bool dense = also == SCAN_WRITTEN && *at >= t->dense_lo && hi <= t->dense_hi;
     struct scan_arg arg = {.size = sizeof arg,
                            .flags = flags,
                            .start = *at,
