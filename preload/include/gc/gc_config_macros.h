@@ -145,13 +145,6 @@
 #define GC_NOEXCEPT throw()
 #endif
 #endif
-#ifndef GC_ATTR_EXPLICIT
-#if __cplusplus >= 201103L && !defined(__clang__)
-#define GC_ATTR_EXPLICIT explicit
-#else
-#define GC_ATTR_EXPLICIT
-#endif
-#endif
 #endif
 
 #endif
