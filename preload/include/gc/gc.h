@@ -31,7 +31,7 @@ extern "C" {
 
 /* ---- Basic types ---- */
 
-typedef void *GC_PTR;         /* of old, before void * could be relied on */
+typedef void *GC_PTR;          /* of old, before void * could be relied on */
 typedef unsigned long GC_word; /* as wide as a pointer */
 typedef long GC_signed_word;
 
@@ -284,9 +284,9 @@ GC_API void GC_CALL GC_enable(void);
 GC_API int GC_CALL GC_is_disabled(void);
 GC_API
 #ifndef GC_DONT_GC
-    GC_ATTR_DEPRECATED
+GC_ATTR_DEPRECATED
 #endif
-    int GC_dont_gc; /* how often disabled; read it by GC_is_disabled() */
+int GC_dont_gc; /* how often disabled; read it by GC_is_disabled() */
 
 /* Whether allocation never starts a collection; asking for one still does. */
 GC_API void GC_CALL GC_set_disable_automatic_collection(int);
@@ -646,16 +646,16 @@ typedef GC_word GC_hidden_pointer;
 #define GC_EXTRA_PARAMS const char *s, int i
 #endif
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_debug_malloc(size_t, GC_EXTRA_PARAMS);
-GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_debug_malloc_atomic(size_t,
-                                                                                 GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_debug_malloc_uncollectable(size_t, GC_EXTRA_PARAMS);
+    GC_debug_malloc_atomic(size_t, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_debug_malloc_atomic_uncollectable(size_t, GC_EXTRA_PARAMS);
+    GC_debug_malloc_uncollectable(size_t, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_debug_malloc_ignore_off_page(size_t, GC_EXTRA_PARAMS);
+    GC_debug_malloc_atomic_uncollectable(size_t, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_debug_malloc_atomic_ignore_off_page(size_t, GC_EXTRA_PARAMS);
+    GC_debug_malloc_ignore_off_page(size_t, GC_EXTRA_PARAMS);
+GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
+    GC_debug_malloc_atomic_ignore_off_page(size_t, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_DEPRECATED void *GC_CALL GC_debug_malloc_stubborn(size_t, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC char *GC_CALL GC_debug_strdup(const char *, GC_EXTRA_PARAMS);
 GC_API GC_ATTR_MALLOC char *GC_CALL GC_debug_strndup(const char *, size_t, GC_EXTRA_PARAMS)
@@ -667,8 +667,7 @@ GC_API void GC_CALL GC_debug_end_stubborn_change(const void *) GC_ATTR_NONNULL(1
 GC_API void GC_CALL GC_debug_ptr_store_and_dirty(void *, const void *);
 
 GC_API void GC_CALL GC_debug_register_finalizer(void *, GC_finalization_proc, void *,
-                                                GC_finalization_proc *, void **)
-    GC_ATTR_NONNULL(1);
+                                                GC_finalization_proc *, void **) GC_ATTR_NONNULL(1);
 GC_API void GC_CALL GC_debug_register_finalizer_ignore_self(void *, GC_finalization_proc, void *,
                                                             GC_finalization_proc *, void **)
     GC_ATTR_NONNULL(1);

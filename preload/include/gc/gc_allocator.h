@@ -149,8 +149,8 @@ inline void *GC_selective_alloc<GC_true_type>(size_t bytes, GC_true_type, bool i
 GC_ALLOCATOR_DEFINE(gc_allocator, GC_selective_alloc(GC_n * sizeof(GC_Tp),
                                                      GC_type_traits<GC_Tp>().GC_is_ptr_free, false))
 GC_ALLOCATOR_DEFINE(gc_allocator_ignore_off_page,
-                    GC_selective_alloc(GC_n * sizeof(GC_Tp),
-                                       GC_type_traits<GC_Tp>().GC_is_ptr_free, true))
+                    GC_selective_alloc(GC_n * sizeof(GC_Tp), GC_type_traits<GC_Tp>().GC_is_ptr_free,
+                                       true))
 GC_ALLOCATOR_DEFINE(traceable_allocator,
                     GC_allocator_check(GC_MALLOC_UNCOLLECTABLE(GC_n * sizeof(GC_Tp))))
 

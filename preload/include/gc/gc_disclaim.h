@@ -32,7 +32,7 @@ struct GC_finalizer_closure {
 };
 GC_API void GC_CALL GC_init_finalized_malloc(void); /* before the first of them */
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_finalized_malloc(size_t, const struct GC_finalizer_closure *) GC_ATTR_NONNULL(2);
+    GC_finalized_malloc(size_t, const struct GC_finalizer_closure *) GC_ATTR_NONNULL(2);
 
 #ifdef __cplusplus
 }

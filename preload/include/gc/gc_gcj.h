@@ -18,10 +18,10 @@ GC_API void GC_CALL GC_init_gcj_malloc(int, void *);
 
 /* Bytes; the structure, whose address is stored in the first word. The rest is zero. */
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_gcj_malloc(size_t, void *);
-GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_gcj_malloc_ignore_off_page(size_t,
-                                                                                        void *);
-GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_debug_gcj_malloc(size_t, void *,
-                                                                              GC_EXTRA_PARAMS);
+GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
+    GC_gcj_malloc_ignore_off_page(size_t, void *);
+GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
+    GC_debug_gcj_malloc(size_t, void *, GC_EXTRA_PARAMS);
 
 /* The kinds that they are of. */
 GC_API int GC_gcj_kind;

@@ -102,15 +102,14 @@ GC_API unsigned GC_CALL GC_new_kind_inner(void **, GC_word, int, int) GC_ATTR_NO
  */
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_generic_malloc(size_t, int);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_generic_malloc_ignore_off_page(size_t, int);
-GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_generic_malloc_uncollectable(size_t,
-                                                                                          int);
+    GC_generic_malloc_ignore_off_page(size_t, int);
+GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
+    GC_generic_malloc_uncollectable(size_t, int);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_generic_or_special_malloc(size_t, int);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_debug_generic_or_special_malloc(size_t, int, GC_EXTRA_PARAMS);
+    GC_debug_generic_or_special_malloc(size_t, int, GC_EXTRA_PARAMS);
 #ifdef GC_DEBUG
-#define GC_GENERIC_OR_SPECIAL_MALLOC(sz, knd)                                                      \
-    GC_debug_generic_or_special_malloc(sz, knd, GC_EXTRAS)
+#define GC_GENERIC_OR_SPECIAL_MALLOC(sz, knd) GC_debug_generic_or_special_malloc(sz, knd, GC_EXTRAS)
 #else
 #define GC_GENERIC_OR_SPECIAL_MALLOC(sz, knd) GC_generic_or_special_malloc(sz, knd)
 #endif
@@ -133,7 +132,7 @@ GC_API GC_ATTR_DEPRECATED
 #ifdef GC_BUILD
     const
 #endif
-    size_t GC_debug_header_size;
+        size_t GC_debug_header_size;
 
 /* ---- Marks ---- */
 

@@ -35,14 +35,14 @@ typedef GC_word GC_descr;
 GC_API GC_descr GC_CALL GC_make_descriptor(const GC_word *, size_t);
 
 /* As GC_malloc and GC_malloc_ignore_off_page: bytes, descriptor. */
-GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_malloc_explicitly_typed(size_t,
-                                                                                     GC_descr);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
-GC_malloc_explicitly_typed_ignore_off_page(size_t, GC_descr);
+    GC_malloc_explicitly_typed(size_t, GC_descr);
+GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL
+    GC_malloc_explicitly_typed_ignore_off_page(size_t, GC_descr);
 
 /* An array: elements, bytes of each, each element's descriptor. */
 GC_API GC_ATTR_MALLOC GC_ATTR_CALLOC_SIZE(1, 2) void *GC_CALL
-GC_calloc_explicitly_typed(size_t, size_t, GC_descr);
+    GC_calloc_explicitly_typed(size_t, size_t, GC_descr);
 
 /* With GC_DEBUG the object is a debugging one, and every word of it is looked at. */
 #ifdef GC_DEBUG
