@@ -96,6 +96,11 @@ if nm -D --defined-only "$library" 2>/dev/null | awk '$3 ~ /^GC_/ { print $3 }' 
     cat "$ours"/gc/*.h "$here/../../preload/boehm/unlisted.h" |
         grep -o 'GC_[A-Za-z0-9_]*' | sort -u >"$folder/declared"
     sort "$folder/names" | comm -23 - "$folder/declared" >"$folder/missing"
+    sed 's/.*/`&`/' "$folder/names" | while read -r name; do
+        grep -qF "$name" "$here/../../docs/boehm.md" || echo "$name"
+    done >"$folder/undocumented"
+    check "in docs/boehm.md: all that $library exports" sh -c '! grep . "$1"' - \
+        "$folder/undocumented"
     check "declared: all that $library exports" sh -c '! grep . "$1"' - "$folder/missing"
 else
     echo "left out: no libgc.so.1 of bdwgc whose exports could be looked up"
