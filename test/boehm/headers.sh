@@ -28,6 +28,7 @@ check() { # check NAME COMMAND...: passes when the command succeeds; else its ou
 strict="-Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only"
 plain="-Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only"
 threads="-DGC_THREADS -D_GNU_SOURCE"
+names="-DGC_INCLUDE_NEW -DGC_NAMESPACE -DGC_ATOMIC_UNCOLLECTABLE"
 
 # A compiler and a language a line; compilers that aren't there are named.
 languages() { # c | c++
@@ -71,7 +72,7 @@ use() {
     done <"$folder/languages"
     languages c++ >"$folder/languages"
     while read -r compiler; do
-        for options in "" "-DGC_DEBUG" "-DGC_INCLUDE_NEW -DGC_NAMESPACE -DGC_ATOMIC_UNCOLLECTABLE"; do
+        for options in "" "-DGC_DEBUG" "$names"; do
             # shellcheck disable=SC2086
             check "use.cc: $compiler $options $*" $compiler $plain $options "$@" "$here/use.cc"
         done

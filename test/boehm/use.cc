@@ -65,10 +65,12 @@ static void clean(void *, void *count)
     ++*static_cast<int *>(count);
 }
 
+// clang-format off: C++98 wants the blanks
 typedef std::list<node *, gc_allocator<node *> > node_list;
 typedef std::vector<node *, gc_allocator_ignore_off_page<node *> > node_vector;
 typedef std::map<int, node *, std::less<int>, traceable_allocator<std::pair<const int, node *> > >
     node_map;
+// clang-format on
 
 static __attribute__((noinline)) void garbage_make()
 {
