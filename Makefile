@@ -18,13 +18,13 @@ OPT      ?= -O2 -g
 LIBFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno-strict-aliasing \
             -fno-semantic-interposition -fcf-protection=none -fno-plt
 # -iquote: a header of ours may have the name of one of libc's (assert.h).
-INCLUDE  := -iquote core -iquote scanners -iquote preload -Ipreload/include
+INCLUDE  := -iquote core -iquote scanners -iquote preload -iquote preload/boehm -Ipreload/include
 CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE)
 
 layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH).S)
 CORE     := $(call layer,core)
 SCANNERS := $(call layer,scanners)
-PRELOAD  := $(call layer,preload)
+PRELOAD  := $(call layer,preload) $(call layer,preload/boehm)
 COMMAND  := $(wildcard preload/command/*.c)
 obj = $(patsubst %,$(BUILD)/%.o,$(1))
 
@@ -38,7 +38,7 @@ CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-all: $(BUILD)/libsalvage.so $(BUILD)/salvage
+all: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/salvage
 
 # ---- what has to be installed: named here, installed by test/deps.sh only ----------------------
 
@@ -116,6 +116,22 @@ $(BUILD)/libsalvage.so: $(LIBOBJ) preload/libsalvage.map Makefile
 	@extra=$$(readelf -dW $@ | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | \
 	    grep -vxE 'libc\.so\.6|ld-linux-x86-64\.so\.2'); test -z "$$extra" || \
 	{ echo "$@ needs more than libc: $$extra" >&2; exit 1; }
+
+# ---- Boehm's face -------------------------------------------------------------------------------
+
+# The same objects, which show all but malloc and new: those stay the C library's.
+$(BUILD)/libgc.map: preload/libsalvage.map
+	@mkdir -p $(@D)
+	sed '/# malloc$$/,/# salvage.h$$/d' $< > $@
+
+$(BUILD)/libgc.so.1: $(LIBOBJ) $(BUILD)/libgc.map Makefile
+	$(CC) $(OPT) -shared -Wl,-soname,libgc.so.1 -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	    -Wl,--version-script=$(BUILD)/libgc.map -Wl,--no-undefined -Wl,--as-needed \
+	    -o $@ $(LIBOBJ)
+
+$(BUILD)/libgccpp.so.1: preload/boehm/gccpp.cc $(BUILD)/libgc.so.1 Makefile
+	$(CXX) $(OPT) -fPIC -Wall -Wextra -Werror -Ipreload/include -shared -Wl,-soname,libgccpp.so.1 \
+	    -Wl,-z,now -Wl,-z,relro -o $@ $< $(BUILD)/libgc.so.1
 
 # ---- the command -------------------------------------------------------------------------------
 

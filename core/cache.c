@@ -69,7 +69,7 @@ static unsigned bin_room(unsigned i)
         return sv_profile_sampling ? ROOM_OUT : 0;
     unsigned room = ROOM_BYTES / sv_classes[class].size;
     room = room < ROOM_MIN ? ROOM_MIN : room > ROOM_MAX ? ROOM_MAX : room;
-    return sv_code_noscan(code) ? (room + 3) / 4 : room;
+    return code >= SV_NCLASS ? (room + 3) / 4 : room; // rarer
 }
 
 static unsigned bin_room_young(unsigned code, unsigned young)

@@ -34,7 +34,7 @@ static void check_word(struct sv_checkmark *c, uintptr_t where, uintptr_t word)
         sv_die(
             "checkmark: object %p of %z bytes is reachable but not marked: %p in %p points to it",
             (void *)at.start, sv_span_slot_size(at.span), (void *)where, (void *)c->parent);
-    if (!sv_code_noscan(at.span->code))
+    if (sv_code_kind(at.span->code) == SV_SCAN)
         sv_work_push(&c->work, at.start);
 }
 

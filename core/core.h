@@ -4,7 +4,7 @@
 //
 // Terms. A *page* is 8 KiB, whatever the hardware's is. A *span* is a run of pages that serves
 // objects of one size class, or one large object. A *slot* is the place of one object in a span. A
-// *code* is a size class together with whether its objects hold pointers: it is what a page is
+// *code* is a size class together with an enum sv_kind, how its objects hold pointers: it is what a page is
 // tagged with. Pages are named by number, counted from the region's first; page 0 is never handed
 // out, so that 0 can mean "none".
 #ifndef SV_CORE_H
@@ -26,9 +26,15 @@
 
 #define SV_NCLASS 67 // 0: none, 1..65: small, 66: large
 #define SV_CLASS_LARGE 66
-#define SV_NCODE (2 * SV_NCLASS) // code = class + (noscan ? SV_NCLASS : 0)
+#define SV_NCODE (3 * SV_NCLASS) // code = class + SV_NCLASS * enum sv_kind
 
 #define SV_DENSE_CLASS_MAX 3 // classes 1..3 (16, 32, 48 bytes): more than 128 slots a page
+
+enum sv_kind {
+    SV_SCAN,   // every word may be a pointer
+    SV_NOSCAN, // none is
+    SV_TRACED  // the client knows, by the object's last word (client.h)
+};
 
 #define sv_likely(x) __builtin_expect(!!(x), 1)
 #define sv_unlikely(x) __builtin_expect(!!(x), 0)

@@ -23,6 +23,7 @@
 #include "barrier.h"
 #include "cache.h"
 #include "chaos.h"
+#include "client.h"
 #include "crew.h"
 #include "gate.h"
 #include "large.h"
@@ -781,8 +782,9 @@ void sv_cycle_unblock(void)
 
 bool sv_cycle_locked_here(void)
 {
-    return sv_lock_held(&cycle.lock) || sv_lock_held(&cycle.stopping) || sv_world_locked_here() ||
-           sv_heap_locked_here() || sv_metadata_locked_here();
+    return sv_lock_held(&cycle.lock) || sv_lock_held(&cycle.stopping) ||
+           sv_lock_held(&sv_client_lock) || sv_world_locked_here() || sv_heap_locked_here() ||
+           sv_metadata_locked_here();
 }
 
 // An idle worker is ended, so that the child is the copy of a process with one thread, and so that
@@ -792,7 +794,8 @@ enum sv_fork sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
     bool owned = sv_lock_held(&cycle.stopping);
-    if (sv_world_locked_here() || sv_heap_locked_here() || sv_metadata_locked_here())
+    if (sv_lock_held(&sv_client_lock) || sv_world_locked_here() || sv_heap_locked_here() ||
+        sv_metadata_locked_here())
         return SV_FORK_INSIDE;
     bool idle =
         !asked_more() && cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
@@ -804,6 +807,7 @@ enum sv_fork sv_cycle_fork_prepare(void)
     if (!owned)
         sv_lock_acquire(&cycle.stopping);
     cycle.fork_owned = owned;
+    sv_lock_acquire(&sv_client_lock);
     sv_world_lock();
     sv_heap_lock_all();
     sv_metadata_lock();
@@ -818,6 +822,7 @@ void sv_cycle_fork_parent(enum sv_fork how)
     sv_metadata_unlock();
     sv_heap_unlock_all();
     sv_world_unlock();
+    sv_lock_release(&sv_client_lock);
     if (!owned)
         sv_lock_release(&cycle.stopping);
 }
@@ -856,11 +861,13 @@ void sv_cycle_fork_child(enum sv_fork how)
         sv_metadata_fork_child();
         sv_heap_unlock_all();
         sv_world_unlock();
+        sv_lock_release(&sv_client_lock);
         if (!owned)
             sv_lock_release(&cycle.stopping);
     } else if (how == SV_FORK_INSIDE) {
         // what other threads held, the thread itself keeps: it goes on where it was interrupted
         sv_lock_reset(&cycle.stopping);
+        sv_lock_reset(&sv_client_lock);
         sv_heap_lock_reset();
         sv_world_lock_reset();
         sv_metadata_lock_reset();

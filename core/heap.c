@@ -153,36 +153,53 @@ static void *small_alloc(unsigned code)
     return sv_bin_pop(bin);
 }
 
-static void *large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
+static void *large_alloc(size_t size, size_t align, enum sv_kind kind, bool zeroed)
 {
     if (size > PTRDIFF_MAX || align > PTRDIFF_MAX)
         return NULL;
     if (!sv_cache_get() && !sv_heap_init()) // the thread is registered before it holds anything
         return NULL;
     sv_cycle_poll(size);
-    return sv_large_alloc(size, align, noscan, zeroed);
+    return sv_large_alloc(size, align, kind, zeroed);
 }
 
-static void *heap_alloc(size_t size, bool noscan)
+static void *heap_alloc(size_t size, enum sv_kind kind)
 {
     void *p = NULL;
     for (int tries = 0; tries < 2 && !p; tries++) {
         if (tries && (size > sv_heap.size || !sv_cycle_collect()))
             break;
-        p = size <= SV_SMALL_MAX ? small_alloc(sv_code(sv_sizeclass(size), noscan))
-                                 : large_alloc(size, 1, noscan, false);
+        p = size <= SV_SMALL_MAX ? small_alloc(sv_code(sv_sizeclass(size), kind))
+                                 : large_alloc(size, 1, kind, kind == SV_TRACED);
     }
     return p;
 }
 
 __attribute__((noinline)) void *sv_heap_alloc(size_t size)
 {
-    return heap_alloc(size, false);
+    return heap_alloc(size, SV_SCAN);
 }
 
 void *sv_heap_alloc_noscan(size_t size)
 {
-    return heap_alloc(size, true);
+    return heap_alloc(size, SV_NOSCAN);
+}
+
+void *sv_heap_alloc_traced(size_t size, uint64_t descriptor)
+{
+    if (size > PTRDIFF_MAX)
+        return NULL;
+    size += sizeof descriptor;
+    char *p = heap_alloc(size, SV_TRACED);
+    if (!p)
+        return NULL;
+    size_t bytes = size > SV_SMALL_MAX ? sv_large_pages(size) << SV_PAGE_SHIFT
+                                       : sv_classes[sv_sizeclass(size)].size;
+    if (size <= SV_SMALL_MAX)
+        memset(p, 0, bytes);
+    // release: who traces it by this finds what it held before gone
+    __atomic_store_n((uint64_t *)(p + bytes) - 1, descriptor, __ATOMIC_RELEASE);
+    return p;
 }
 
 // A slot of more than a kilobyte that reads as zeroes. A slot that was in use since its span was
@@ -215,11 +232,11 @@ void *sv_heap_alloc_zeroed(size_t size)
         if (tries && (size > sv_heap.size || !sv_cycle_collect()))
             break;
         if (size > SV_SMALL_MAX) {
-            p = large_alloc(size, 1, false, true);
+            p = large_alloc(size, 1, SV_SCAN, true);
         } else if (size > 1024) {
-            p = medium_zeroed(sv_code(sv_sizeclass(size), false), size);
+            p = medium_zeroed(sv_code(sv_sizeclass(size), SV_SCAN), size);
         } else {
-            p = small_alloc(sv_code(sv_sizeclass(size), false));
+            p = small_alloc(sv_code(sv_sizeclass(size), SV_SCAN));
             if (p)
                 memset(p, 0, size);
         }
@@ -241,7 +258,7 @@ void *sv_heap_alloc_aligned(size_t align, size_t size)
     for (int tries = 0; tries < 2 && !p; tries++) {
         if (tries && (size > sv_heap.size || align > sv_heap.size || !sv_cycle_collect()))
             break;
-        p = large_alloc(size, align, false, false);
+        p = large_alloc(size, align, SV_SCAN, false);
     }
     return p;
 }
@@ -256,13 +273,13 @@ void *sv_heap_alloc_sampled(size_t size, bool zeroed, bool noscan, bool *due)
     else
         *due = sv_profile_due(class ? sv_classes[class].size : size);
     if (*due)
-        p = large_alloc(size, 1, noscan, zeroed);
+        p = large_alloc(size, 1, noscan ? SV_NOSCAN : SV_SCAN, zeroed);
     else if (p && zeroed)
         memset(p, 0, size);
     *due = *due && p;
     if (p)
         return p;
-    return zeroed ? sv_heap_alloc_zeroed(size) : heap_alloc(size, noscan);
+    return zeroed ? sv_heap_alloc_zeroed(size) : heap_alloc(size, noscan ? SV_NOSCAN : SV_SCAN);
 }
 
 // ---- giving back --------------------------------------------------------------------------------
@@ -360,15 +377,16 @@ void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict)
     }
     if (sv_unlikely(sv_profile_on))
         sv_profile_leave(p);
-    if (resize_in_place(&at, size))
+    bool traced = sv_code_traced(at.code); // its last word is where it is
+    if (!traced && resize_in_place(&at, size))
         return p;
-    if (sv_code_class(at.code) == SV_CLASS_LARGE && size > at.size) {
+    if (!traced && sv_code_class(at.code) == SV_CLASS_LARGE && size > at.size) {
         sv_cycle_poll(size);
         void *moved = sv_large_move(at.span, size);
         if (moved)
             return moved;
     }
-    void *to = heap_alloc(size, sv_code_noscan(at.code));
+    void *to = heap_alloc(size, sv_code_noscan(at.code) ? SV_NOSCAN : SV_SCAN);
     if (!to)
         return size < at.size ? p : NULL; // shrinking never fails
     sv_leaks_clean(to, size);

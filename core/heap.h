@@ -19,6 +19,9 @@ void *sv_heap_alloc_zeroed(size_t size);
 void *sv_heap_alloc_noscan(size_t size); // the collector won't look for pointers in it
 void *sv_heap_alloc_aligned(size_t align, size_t size); // align: any power of two
 
+// Zeroed; the client traces it by the descriptor, which is the last word of its slot.
+void *sv_heap_alloc_traced(size_t size, uint64_t descriptor);
+
 // Under `sample` (profile.h): as the first three, and whether the object is to be recorded; a small
 // one that is has a span of its own. `zeroed` and `noscan` not both.
 void *sv_heap_alloc_sampled(size_t size, bool zeroed, bool noscan, bool *due);

@@ -209,7 +209,7 @@ static void large_attach(struct sv_span *span)
     atomic_fetch_add_explicit(&sv_heap.allocated, bytes, memory_order_relaxed);
 }
 
-void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
+void *sv_large_alloc(size_t size, size_t align, enum sv_kind kind, bool zeroed)
 {
     uint64_t n = sv_large_pages(size);
     uint64_t a = align >> SV_PAGE_SHIFT;
@@ -217,7 +217,7 @@ void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed)
         return NULL;
     sv_sweep_charge();
     sv_sweep_first((uint32_t)n);
-    struct sv_span *span = span_take(n, a ? a : 1, sv_code(SV_CLASS_LARGE, noscan));
+    struct sv_span *span = span_take(n, a ? a : 1, sv_code(SV_CLASS_LARGE, kind));
     if (!span)
         return NULL;
     void *p = large_start(span);
@@ -464,7 +464,7 @@ void *sv_large_move(struct sv_span *span, size_t size)
     size_t old = large_bytes(span);
     if (old < MOVE_MIN || size < old || sv_heap_marking() || sv_heap.watched)
         return NULL;
-    void *p = sv_large_alloc(size, 1, sv_code_noscan(span->code), false);
+    void *p = sv_large_alloc(size, 1, sv_code_kind(span->code), false);
     if (!p)
         return NULL;
     struct sv_span *to = sv_span_at((uint32_t)sv_page_of((uintptr_t)p));

@@ -6,7 +6,7 @@
 
 // Contents undefined, or zeroes. `align` in bytes, a power of two. NULL: memory is short. No lock
 // held.
-void *sv_large_alloc(size_t size, size_t align, bool noscan, bool zeroed);
+void *sv_large_alloc(size_t size, size_t align, enum sv_kind kind, bool zeroed);
 
 // False when it isn't in use (any more).
 bool sv_large_free(struct sv_span *span);

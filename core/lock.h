@@ -4,16 +4,17 @@
 //
 //   1. cycle     one collection at a time, held for all of it by who drives it        (cycle.c)
 //   2. stopping  around a stop of the world; exec and fork hold it to keep stops away  (cycle.c)
-//   3. world     the list of threads and of caches                                     (world.c)
-//   4. central   one for each code, in ascending order of code when several are taken  (central.c)
-//   5. heap      the page allocator, the large objects, growth                         (heap.c)
-//   6. metadata  the private jemalloc                                                  (metadata.c)
-//   7. users     those who use metadata at once under one's lock, inside a stop        (metadata.c)
+//   3. client    the tables of Boehm's face                                            (client.c)
+//   4. world     the list of threads and of caches                                     (world.c)
+//   5. central   one for each code, in ascending order of code when several are taken  (central.c)
+//   6. heap      the page allocator, the large objects, growth                         (heap.c)
+//   7. metadata  the private jemalloc                                                  (metadata.c)
+//   8. users     those who use metadata at once under one's lock, inside a stop        (metadata.c)
 //
 // By itself: worker, around the starting and ending of workers, in which malloc may be called: it
 // is only ever tried, but by who ends them (worker.c).
 //
-// Who stops the world holds 2 to 6, so a stopped thread is never inside one. fork does the same,
+// Who stops the world holds 2 to 7, so a stopped thread is never inside one. fork does the same,
 // after glibc's list of streams (preload/fork.c), which a thread inside stdio may hold while it
 // waits for one of ours. No lock is taken in a signal handler of ours; one of the program's may
 // fork while its thread is inside one of them, so a lock says whose it is.

@@ -23,6 +23,7 @@
 #include "mark.h"
 
 #include "assert.h"
+#include "client.h"
 #include "options.h"
 #include "pagemap.h"
 #include "span.h"
@@ -297,12 +298,22 @@ static void large_scan(struct sv_marker *m, uintptr_t at)
         words_scan(m, hi - sizeof(uintptr_t), hi + sizeof(uintptr_t), sv_options.align);
 }
 
+static void traced_scan(struct sv_marker *m, uintptr_t start, unsigned class)
+{
+    size_t size = class == SV_CLASS_LARGE ? large_size(sv_span_at((uint32_t)sv_page_of(start)))
+                                          : sv_classes[class].size;
+    m->scanned += size;
+    sv_client->trace(m, start, size);
+}
+
 static void object_scan(struct sv_marker *m, uintptr_t entry)
 {
     unsigned class = entry_code(entry);
     uintptr_t at = entry_at(entry);
     if (class == SV_CLASS_LARGE)
         large_scan(m, at);
+    else if (sv_code_traced(class))
+        traced_scan(m, at, sv_code_class(class));
     else if (!sv_mark_freed(at))
         words_scan(m, at, at + sv_classes[class].size, sv_options.align);
 }
@@ -316,7 +327,7 @@ static void objects_scan(struct sv_marker *m)
     size_t hits = 0;
     for (; n > 0 && m->scanned < m->pause_at; n--, m->nobjects--) {
         uintptr_t entry = m->objects_ring[m->object_at++ % SV_MARK_OBJECTS], at = entry_at(entry);
-        size_t size = sv_classes[entry_code(entry)].size; // 0: large
+        size_t size = sv_classes[entry_code(entry)].size; // 0: large, or traced
         if (sv_likely(size - 1 < m->single)) {
             m->scanned += size;
             hits += m->filter_halves(at, at + size, sv_heap.base, sv_heap.size, m->found + hits);
@@ -388,6 +399,19 @@ static void slots_rescan(struct sv_marker *m, uintptr_t start, unsigned class, u
     }
 }
 
+// Likewise of traced objects: each that has a byte there, whole.
+static void traced_rescan(struct sv_marker *m, uintptr_t start, unsigned class, uintptr_t lo,
+                          uintptr_t hi)
+{
+    const struct sv_class *c = &sv_classes[class];
+    const struct sv_bits *bits = page_bits((uint32_t)sv_page_of(start), class, 0);
+    unsigned i = sv_slot_of((uint32_t)(lo - start), c->magic);
+    unsigned n = class == SV_CLASS_LARGE ? 1 : sv_slot_of((uint32_t)(hi - 1 - start), c->magic) + 1;
+    for (; i < n && (class == SV_CLASS_LARGE || i < c->nslots); i++)
+        if (slot_marked(bits, i))
+            traced_scan(m, start + (size_t)i * c->size, class);
+}
+
 // The part of [lo, hi) that lies in the span of `page`, whose entry is e. Returns where that ends.
 static uintptr_t span_rescan(struct sv_marker *m, sv_pagemap_entry e, uintptr_t lo, uintptr_t hi)
 {
@@ -401,7 +425,9 @@ static uintptr_t span_rescan(struct sv_marker *m, sv_pagemap_entry e, uintptr_t 
     hi = hi < start + size ? hi : start + size;
     if (sv_code_noscan(code))
         return hi;
-    if (class != SV_CLASS_LARGE)
+    if (sv_unlikely(sv_code_traced(code)))
+        traced_rescan(m, start, class, lo, hi);
+    else if (class != SV_CLASS_LARGE)
         slots_rescan(m, start, class, lo, hi);
     else if (slot_marked(page_bits(first, class, 0), 0))
         part_scan(m, start, start + size, lo, hi);

@@ -32,6 +32,7 @@
 #include "central.h"
 #include "chaos.h"
 #include "checkmark.h"
+#include "client.h"
 #include "crew.h"
 #include "leaks.h"
 #include "lock.h"
@@ -109,6 +110,7 @@ static struct {
 static void locks_take(void)
 {
     sv_lock_acquire(phase.in->stopping);
+    sv_lock_acquire(&sv_client_lock);
     sv_world_lock();
     sv_heap_lock_all();
     sv_metadata_lock();
@@ -119,6 +121,7 @@ static void locks_drop(void)
     sv_metadata_unlock();
     sv_heap_unlock_all();
     sv_world_unlock();
+    sv_lock_release(&sv_client_lock);
     sv_lock_release(phase.in->stopping);
 }
 
@@ -362,9 +365,19 @@ static const char *roots_preclean(void)
     return reason;
 }
 
+static void client_hold(void)
+{
+    if (!sv_client)
+        return;
+    sv_lock_acquire(&sv_client_lock);
+    sv_client->hold(&phase.marker[0]);
+    sv_lock_release(&sv_client_lock);
+}
+
 static const char *mark_beside(void)
 {
     sv_assist_begin(sv_rootset_pages());
+    client_hold();
     phase.assists_told = 0;
     sv_assist_open();
     sv_worker_wake();
@@ -493,6 +506,10 @@ static const char *roots_stopped(void)
 {
     struct sv_rootset_visitor v = visitor_make();
     bool written = phase.in->beside;
+    if (sv_client && !written)
+        sv_client->hold(&phase.marker[0]);
+    if (sv_client)
+        sv_client->push(&phase.marker[0]);
     sv_rootset_visit_stacks(&v, written);
     const char *reason = sv_rootset_visit(&v, written ? roots_written : NULL, NULL);
     phase.stats->stacks = v.stacks;
@@ -520,6 +537,12 @@ static const char *scan_stopped(uint64_t limit, bool roots)
 
 // ---- termination --------------------------------------------------------------------------------
 
+static const char *marker_failed(void)
+{
+    bool failed = phase.marker[0].work.failed || phase.marker[1].work.failed;
+    return failed ? "no memory for the mark queue" : NULL;
+}
+
 // What a stop does to end the mark, if `limit` ns are enough (0: no limit). phase.done: it was all,
 // and the cycle has flipped.
 static const char *stop_finish(uint64_t limit)
@@ -538,6 +561,10 @@ static const char *stop_finish(uint64_t limit)
         reason = scan_stopped(limit, false);
     if (!reason && (!beside || phase.done))
         reason = scan_stopped(limit, true);
+    if (!reason && phase.done && sv_client) {
+        sv_client->settle(&phase.marker[0]);
+        reason = marker_failed();
+    }
     if (!reason && phase.done) {
         caches_blacken();
         sv_mark_account(&phase.marker[0]);
@@ -546,6 +573,8 @@ static const char *stop_finish(uint64_t limit)
             reason = mark_check();
         if (!reason && phase.in->look)
             phase.in->look(phase.marker[0].objects + phase.marker[1].objects);
+        if (!reason && sv_client)
+            sv_client->commit();
         if (!reason)
             flip();
     }
@@ -574,8 +603,8 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
         sv_work_held(true);
         phase_set(SV_PHASE_TERMINATION);
         reason = fn(limit);
-        if (phase.marker[0].work.failed || phase.marker[1].work.failed)
-            reason = "no memory for the mark queue";
+        if (!reason)
+            reason = marker_failed();
         if (!reason && sv_heap_marking())
             phase_set(SV_PHASE_MARK);
         sv_work_held(false);

@@ -5,7 +5,7 @@
 #include "sizeclass.h"
 
 // clang-format off
-const struct sv_class sv_classes[SV_NCLASS] = {
+const struct sv_class sv_classes[SV_NCODE] = {
     // bytes, pages, slots, magic, inverse, shift
     {    0,  0,   0, 0x00000000, 0x00000000,  0}, // 0: no object
     {   16,  1, 512, 0x10000000, 0x00000001,  4}, // 1

@@ -4,7 +4,9 @@
 
 #include "core.h"
 
-extern const struct sv_class sv_classes[SV_NCLASS];
+// By class; by code only where it is known that those of traced objects, like that of a large one,
+// have the size 0 here.
+extern const struct sv_class sv_classes[SV_NCODE];
 extern const uint8_t sv_class_of_16[SV_CACHE_LUT];                // size / 16, below 1024 bytes
 extern const uint8_t sv_class_of_128[(SV_SLOT_MAX - 1024) / 128]; // (size - 1024) / 128, from there
 
@@ -21,17 +23,29 @@ static inline unsigned sv_sizeclass(size_t size)
 
 static inline unsigned sv_code_class(unsigned code)
 {
-    return code >= SV_NCLASS ? code - SV_NCLASS : code;
+    if (sv_likely(code < SV_NCLASS))
+        return code;
+    return code < 2 * SV_NCLASS ? code - SV_NCLASS : code - 2 * SV_NCLASS;
 }
 
 static inline bool sv_code_noscan(unsigned code)
 {
-    return code >= SV_NCLASS;
+    return code - SV_NCLASS < SV_NCLASS;
 }
 
-static inline unsigned sv_code(unsigned class, bool noscan)
+static inline bool sv_code_traced(unsigned code)
 {
-    return class + (noscan ? SV_NCLASS : 0);
+    return code >= 2 * SV_NCLASS;
+}
+
+static inline enum sv_kind sv_code_kind(unsigned code)
+{
+    return sv_code_traced(code) ? SV_TRACED : sv_code_noscan(code) ? SV_NOSCAN : SV_SCAN;
+}
+
+static inline unsigned sv_code(unsigned class, enum sv_kind kind)
+{
+    return class + kind * SV_NCLASS;
 }
 
 // The slot that an offset into a span lies in: Go's division by multiplication, exact for every

@@ -28,6 +28,10 @@
 
 bool sv_init_done;
 
+// Libsalvage.so and libgc.so.1 may be in one process: both show this name, and which of them sees
+// its own is the first, whose functions the program calls. The other one keeps still.
+extern char salvage_first, sv_first;
+
 extern void *__libc_stack_end;
 extern char **__environ;
 
@@ -93,6 +97,8 @@ void sv_init(void)
     begun = true;
     if (!getauxval(AT_SECURE))
         sv_options_parse(environment_get("SALVAGE"));
+    if (&salvage_first != &sv_first)
+        sv_options.mode = SV_MODE_OFF;
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
     sv_profile_init();
