@@ -12,7 +12,7 @@
 #define CHECK_H
 
 #define GC_THREADS
-#ifndef CHECK_REDIRECT // threads are made by the names that a test says itself
+#ifndef CHECK_REDIRECT // tests say GC_pthread_create or pthread_create, and mean it
 #define GC_NO_THREAD_REDIRECTS
 #endif
 #include <gc.h>
