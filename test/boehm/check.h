@@ -50,7 +50,8 @@ static void test_add(const char *name, void (*run)(void), const char *environmen
 {
     if (tests_count == sizeof tests / sizeof *tests)
         abort();
-    tests[tests_count++] = (struct test){name, run, environment, raw};
+    struct test t = {name, run, environment, raw};
+    tests[tests_count++] = t;
 }
 
 #define TEST_WITH(name, environment, raw)                                                          \
@@ -124,7 +125,7 @@ static UNUSED NOINLINE void collect(void)
 
 static UNUSED bool zero(const void *p, size_t n)
 {
-    const volatile unsigned char *b = p;
+    const volatile unsigned char *b = (const unsigned char *)p;
     for (size_t i = 0; i < n; i++)
         if (b[i])
             return false;
@@ -140,7 +141,7 @@ struct herd {
 
 static UNUSED struct herd herd_new(long n)
 {
-    struct herd h = {GC_malloc_atomic_uncollectable((size_t)n * sizeof(void *)), n};
+    struct herd h = {(void **)GC_malloc_atomic_uncollectable((size_t)n * sizeof(void *)), n};
     memset(h.slot, 0, (size_t)n * sizeof(void *));
     return h;
 }
