@@ -2,7 +2,7 @@
 # goo: lists, functions and generic functions at its prompt.
 . "$(dirname "$0")/lib.sh"
 need=(goo)
-client=/usr/bin/goo
+client=/usr/bin/g2c
 
 job() {
     cat >job.goo <<'GOO'

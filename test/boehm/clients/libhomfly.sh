@@ -12,7 +12,7 @@ job() {
 char *homfly_str(char *argv);
 int main(void)
 {
-    char *trefoil = strdup(" 1 6 0 1  1 -1  2 1  0 -1  1 1  2 -1  0 1 1  2 1");
+    char *trefoil = strdup(" 1 6 0 1 1 -1 2 1 0 -1 1 1 2 -1 0 1 1 1 2 1");
     for (int i = 0; i < 200; i++) {
         char *answer = homfly_str(trefoil);
         if (i == 199)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lilypond: a score to PDF, to SVG and to MIDI.
 . "$(dirname "$0")/lib.sh"
-need=(lilypond poppler-utils)
+need=(lilypond ghostscript)
 client=/usr/bin/lilypond
 limit=600
 
@@ -18,9 +18,9 @@ LY
     under lilypond --loglevel=WARN --svg -dno-point-and-click job.ly
     sha256sum job.svg job.midi
     under lilypond --loglevel=WARN --pdf -dno-point-and-click job.ly
-    pdftotext -layout job.pdf - | sha256sum
-    pdftoppm -r 60 job.pdf page
-    sha256sum page*
+    gs -q -sDEVICE=txtwrite -o - job.pdf | sha256sum
+    gs -q -sDEVICE=pnggray -r60 -o page.png job.pdf
+    sha256sum page.png
 }
 
 program_run "$@"
