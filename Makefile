@@ -284,18 +284,24 @@ lint-cppcheck:
 lint-clang:
 	@$(MAKE) --no-print-directory CC=clang BUILD=$(BUILD)/clang all
 
-SHARE := $(DESTDIR)$(PREFIX)/share
+SHARE  := $(DESTDIR)$(PREFIX)/share
+LIBDIR := $(DESTDIR)$(PREFIX)/lib
+HDRDIR := $(DESTDIR)$(PREFIX)/include
 
-install: all
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/include \
-	    $(SHARE)/doc/salvage $(SHARE)/man/man1 $(SHARE)/man/man3 \
-	    $(SHARE)/bash-completion/completions
+install: all $(BUILD)/libgccpp.so.1
+	install -d $(DESTDIR)$(PREFIX)/bin $(LIBDIR)/pkgconfig $(HDRDIR)/gc $(SHARE)/doc/salvage \
+	    $(SHARE)/man/man1 $(SHARE)/man/man3 $(SHARE)/bash-completion/completions
 	install -m 755 $(BUILD)/salvage $(DESTDIR)$(PREFIX)/bin
 	install -m 644 docs/man/salvage.1 $(SHARE)/man/man1
 	install -m 644 docs/man/libsalvage.3 $(SHARE)/man/man3
 	install -m 644 docs/completion/salvage.bash $(SHARE)/bash-completion/completions/salvage
-	install -m 644 $(BUILD)/libsalvage.so $(DESTDIR)$(PREFIX)/lib
-	install -m 644 preload/include/salvage.h $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1 $(LIBDIR)
+	ln -sf libgc.so.1 $(LIBDIR)/libgc.so
+	ln -sf libgccpp.so.1 $(LIBDIR)/libgccpp.so
+	sed 's,@PREFIX@,$(PREFIX),' preload/boehm/bdw-gc.pc.in >$(LIBDIR)/pkgconfig/bdw-gc.pc
+	chmod 644 $(LIBDIR)/pkgconfig/bdw-gc.pc
+	install -m 644 $(wildcard preload/include/*.h) $(HDRDIR)
+	install -m 644 $(wildcard preload/include/gc/*.h) $(HDRDIR)/gc
 	install -m 644 $(wildcard LICENSE README.md) $(SHARE)/doc/salvage
 
 clean:

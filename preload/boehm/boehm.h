@@ -98,17 +98,17 @@ void sv_disclaim_settle(struct sv_marker *m); // likewise for disclaim procedure
 void sv_link_commit(void);                    // clears short and long links
 void sv_final_commit(void);
 void sv_disclaim_commit(void);
-void sv_final_hold(struct sv_marker *m);   // held: what is queued and hasn't run is a root
-void sv_final_poll(void);                  // safe point: runs what is due, unless on demand
-void sv_final_forget(uintptr_t start);     // GC_free: the object's finalizer and links go with it
-void sv_disclaim_poll(void);               // safe point
+void sv_final_hold(struct sv_marker *m); // held: what is queued and hasn't run is a root
+void sv_final_poll(void);                // safe point: runs what is due, unless on demand
+void sv_final_forget(uintptr_t start);   // GC_free: the object's finalizer and links go with it
+void sv_disclaim_poll(void);             // safe point
 void sv_link_move(uintptr_t from, uintptr_t to); // GC_realloc doesn't: for completeness of tables
 
 // ---- control.c, event.c, roots.c ----------------------------------------------------------------
 
-void sv_event_poll(void);   // safe point: cycles that passed since, heap growth, warnings
-void sv_event_begin(void);  // GC_gcollect, before: start callback, GC_EVENT_START
-void sv_event_end(void);    // after
+void sv_event_poll(void);  // safe point: cycles that passed since, heap growth, warnings
+void sv_event_begin(void); // GC_gcollect, before: start callback, GC_EVENT_START
+void sv_event_end(void);   // after
 void sv_roots_push(struct sv_marker *m); // held, stopped: GC_push_other_roots
 bool sv_control_disabled(void);          // GC_disable is in force
 bool sv_callback_enter(void); // false: this thread is in a callback already; else leave it after

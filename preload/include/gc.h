@@ -1,0 +1,2 @@
+/* The older place of gc/gc.h, which programs still include. */
+#include "gc/gc.h"
