@@ -20,6 +20,11 @@ failed=0
 skipped=0
 for name in "${names[@]}"; do
     status=0
+    for package in $(bash "./$name.sh" need); do
+        grep -qxF "$package" ../packages-all.txt ||
+            { echo "FAIL $name: its package $package isn't in packages-all.txt"; status=1; }
+    done
+    [ $status = 0 ] || { failed=$((failed + 1)); continue; }
     bash "./$name.sh" || status=$?
     case $status in
     0) passed=$((passed + 1)) ;;

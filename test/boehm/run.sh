@@ -98,8 +98,8 @@ program() { # name
 record=
 [ "${1:-}" != record ] || { record=1; shift; }
 names=("$@")
-[ ${#names[@]} -gt 0 ] || mapfile -t names < <(cd $HERE && ls ./*.c ./*.cc 2>/dev/null |
-    sed 's,^\./,,; s/\.cc*$//')
+[ ${#names[@]} -gt 0 ] || mapfile -t names < <(grep -l '"check.h"' $HERE/*.c $HERE/*.cc |
+    sed 's,.*/,,; s/\.cc*$//')
 other=$(theirs)
 ours=
 if [ -n "$record" ]; then
