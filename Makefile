@@ -33,8 +33,8 @@ CASES    := $(patsubst test/preload/%.c,$(BUILD)/test/preload/%,$(wildcard test/
 
 CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test/preload/*.cc))
 
-.PHONY: all need demo test check-fast test-programs test-boehm bench lint install clean deps unit cases \
-        command lint-format lint-tidy lint-cppcheck lint-clang format
+.PHONY: all need demo test check-fast test-programs test-boehm bench lint install clean deps unit \
+        cases command lint-format lint-tidy lint-cppcheck lint-clang format
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
