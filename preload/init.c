@@ -28,10 +28,6 @@
 
 bool sv_init_done;
 
-// Libsalvage.so and libgc.so.1 may be in one process: both show this name, and which of them sees
-// its own is the first, whose functions the program calls. The other one keeps still.
-extern char salvage_first, sv_first;
-
 extern void *__libc_stack_end;
 extern char **__environ;
 
@@ -97,7 +93,7 @@ void sv_init(void)
     begun = true;
     if (!getauxval(AT_SECURE))
         sv_options_parse(environment_get("SALVAGE"));
-    if (&salvage_first != &sv_first)
+    if (!sv_first_here())
         sv_options.mode = SV_MODE_OFF;
     if (strcmp(sv_options.log, "stderr") != 0)
         sv_log_set(log_open(sv_options.log));
@@ -109,10 +105,12 @@ void sv_init(void)
     if (sv_options.barrier == SV_BARRIER_MPROTECT && sv_options.mode != SV_MODE_OFF)
         sv_segv_init();
     sv_cycle_init();
-    sv_link_init();
-    sv_thread_init();
-    sv_fork_init();
-    sv_world_self();
-    sv_exit_init();
+    if (sv_first_here()) {
+        sv_link_init();
+        sv_thread_init();
+        sv_fork_init();
+        sv_world_self();
+        sv_exit_init();
+    }
     sv_init_done = true;
 }

@@ -135,6 +135,8 @@ static bool attr_user_stack(const pthread_attr_t *attr)
 SV_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attr,
                              void *(*function)(void *), void *arg)
 {
+    if (!sv_first_here())
+        return sv_real(pthread_create)(thread, attr, function, arg);
     struct start *start = sv_malloc(sizeof *start);
     if (!start)
         return EAGAIN;
