@@ -18,5 +18,3 @@ STUB void sv_disclaim_commit(void) {}
 STUB void sv_final_hold(struct sv_marker *m) { (void)m; }
 STUB void sv_final_poll(void) {}
 STUB void sv_disclaim_poll(void) {}
-STUB void sv_event_poll(void) {}
-STUB void sv_roots_push(struct sv_marker *m) { (void)m; }
