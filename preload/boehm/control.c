@@ -27,6 +27,7 @@
 
 #define PERCENT_DIVISOR 300u // gcpercent 100 is a free space divisor of 3
 #define LITTLE_NS 1000000u   // GC_collect_a_little waits so long for a cycle under way
+#define HEAP_FIRST 65536u    // bytes that the heap counts before there is any
 #define SUSPEND_SIGNAL 30
 #define RESTART_SIGNAL 24
 
@@ -69,6 +70,7 @@ GC_abort_func GC_on_abort = abort_default;
 
 static struct {
     bool begun;              // sv_boehm_init: settings that are only for before are closed
+    bool ended;              // anyone: GC_deinit was called
     bool incremental;        // anyone
     size_t expanded;         // anyone: bytes that the heap counts at least
     unsigned long time_nsec; // anyone: beyond GC_time_limit's milliseconds
@@ -97,16 +99,18 @@ unsigned GC_get_version(void)
 void GC_init(void)
 {
     sv_boehm_init();
+    set(control.ended, false);
 }
 
 int GC_is_init_called(void)
 {
-    return sv_boehm_ready;
+    return sv_boehm_ready && !get(control.ended);
 }
 
 // Objects, threads and cycles stay as they are: there is nothing to take down.
 void GC_deinit(void)
 {
+    set(control.ended, true);
 }
 
 // Bytes, with k, m or g behind them; 0: nonsense.
@@ -179,6 +183,7 @@ static void markers_begin(void)
 void sv_control_begin(void)
 {
     control.begun = true;
+    control.expanded = HEAP_FIRST;
     sv_thread_begin();
     log_begin();
     sizes_begin();
@@ -194,6 +199,9 @@ void sv_control_begin(void)
         set(GC_all_interior_pointers, 1);
     if (secure_getenv("GC_DONT_GC"))
         set(GC_dont_gc, 1);
+    sv_lock_acquire(&sv_heap.lock);
+    sv_heap_told = HEAP_FIRST >> SV_PAGE_SHIFT;
+    sv_lock_release(&sv_heap.lock);
     GC_least_plausible_heap_addr = (void *)sv_heap.base;
     GC_greatest_plausible_heap_addr = (void *)(sv_heap.base + sv_heap.size);
 }
