@@ -44,20 +44,9 @@ STUB void sv_final_poll(void)
 STUB void sv_disclaim_poll(void)
 {
 }
-STUB void sv_event_poll(void)
-{
-}
-STUB void sv_roots_push(struct sv_marker *m)
-{
-    (void)m;
-}
 STUB void sv_final_forget(uintptr_t start)
 {
     (void)start;
-}
-STUB GC_oom_func GC_get_oom_fn(void)
-{
-    return NULL;
 }
 STUB void GC_register_finalizer(void *p, GC_finalization_proc fn, void *data,
                                 GC_finalization_proc *ofn, void **odata)
