@@ -5,45 +5,6 @@
 #include "gc/gc.h"
 
 #define STUB __attribute__((weak))
-STUB void sv_link_settle(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_toggle_settle(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_toggle_hold(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_final_settle(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_disclaim_settle(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_link_commit(void)
-{
-}
-STUB void sv_final_commit(void)
-{
-}
-STUB void sv_disclaim_commit(void)
-{
-}
-STUB void sv_final_hold(struct sv_marker *m)
-{
-    (void)m;
-}
-STUB void sv_final_poll(void)
-{
-}
-STUB void sv_disclaim_poll(void)
-{
-}
 STUB void sv_event_poll(void)
 {
 }
@@ -51,31 +12,11 @@ STUB void sv_roots_push(struct sv_marker *m)
 {
     (void)m;
 }
-STUB void sv_final_forget(uintptr_t start)
-{
-    (void)start;
-}
 STUB GC_oom_func GC_get_oom_fn(void)
 {
     return NULL;
 }
-STUB void GC_register_finalizer(void *p, GC_finalization_proc fn, void *data,
-                                GC_finalization_proc *ofn, void **odata)
+STUB GC_warn_proc GC_get_warn_proc(void)
 {
-    (void)p, (void)fn, (void)data, (void)ofn, (void)odata;
-}
-STUB void GC_register_finalizer_ignore_self(void *p, GC_finalization_proc fn, void *data,
-                                            GC_finalization_proc *ofn, void **odata)
-{
-    (void)p, (void)fn, (void)data, (void)ofn, (void)odata;
-}
-STUB void GC_register_finalizer_no_order(void *p, GC_finalization_proc fn, void *data,
-                                         GC_finalization_proc *ofn, void **odata)
-{
-    (void)p, (void)fn, (void)data, (void)ofn, (void)odata;
-}
-STUB void GC_register_finalizer_unreachable(void *p, GC_finalization_proc fn, void *data,
-                                            GC_finalization_proc *ofn, void **odata)
-{
-    (void)p, (void)fn, (void)data, (void)ofn, (void)odata;
+    return NULL;
 }
