@@ -64,22 +64,31 @@ static void client_commit(void)
     sv_disclaim_commit();
     sv_toggle_commit();
     sv_kind_commit();
+    sv_event_commit();
 }
 
-static const struct sv_client boehm_client = {client_hold, client_push, client_settle,
-                                              client_commit, sv_typed_trace};
+static const struct sv_client boehm_client = {
+    client_hold,    client_push,       client_settle,  client_commit,
+    sv_typed_trace, sv_control_wanted, sv_event_grown,
+};
 
 __attribute__((noinline)) void sv_boehm_init(void)
 {
+    static struct sv_lock once;
     if (sv_boehm_ready)
         return;
     if (!sv_init_done)
         sv_init();
     sv_heap_init();
-    sv_boehm_lock();
-    sv_client = &boehm_client;
-    sv_boehm_unlock();
-    sv_boehm_ready = true;
+    sv_lock_acquire(&once);
+    if (!sv_boehm_ready) {
+        sv_boehm_lock();
+        sv_client = &boehm_client;
+        sv_boehm_unlock();
+        sv_control_begin();
+        sv_boehm_ready = true;
+    }
+    sv_lock_release(&once);
 }
 
 static __thread bool callback_here;

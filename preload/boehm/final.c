@@ -15,21 +15,20 @@
 #define GC_BUILD
 #include "final.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #include "export.h"
 #include "gc/gc.h"
-#include "gc/gc_mark.h"
 #include "gc/javaxfc.h"
 #include "heap.h"
 #include "leaks.h"
 #include "metadata.h"
+#include "text.h"
 
 enum order { ORDER_NORMAL, ORDER_IGNORE_SELF, ORDER_NONE, ORDER_UNREACHABLE };
 
 #define GROUP 32u          // dead objects whose contents are marked together
-#define CYCLES_MAX 64u     // warned about after one collection
+#define CYCLES_MAX 16u     // warned about after one collection
 #define SEARCH_WORDS 65536 // looked at for cycles in one stop
 #define SEARCH_STACK 512u
 #define SEARCH_SEEN 1024u
@@ -49,8 +48,8 @@ static struct {
     size_t nkeep, keep_room;       // held
     bool hold_again;               // held: the tables are looked at in the stop
     bool notify;                   // held: a cycle has left something in the queue
-    uintptr_t cycles[CYCLES_MAX];  // held: ~objects to warn about
-    unsigned ncycles;              // held
+    uintptr_t cycles[CYCLES_MAX];  // held, from settle to commit: to warn about
+    unsigned ncycles;              // likewise
     long budget;                   // in settle: words that may be looked at for cycles
     GC_await_finalize_proc await;  // held
 } final;
@@ -352,7 +351,7 @@ static void group_search(const uint32_t *group, unsigned n)
         uintptr_t object = entry_object(group[i]);
         if (final.budget > 0 && final.ncycles < CYCLES_MAX && sv_registry_marked(object) &&
             cycle_find(object, entry_order(group[i]) == ORDER_IGNORE_SELF))
-            final.cycles[final.ncycles++] = ~object;
+            final.cycles[final.ncycles++] = object;
     }
 }
 
@@ -427,8 +426,11 @@ void sv_final_commit(void)
         due_queue(id);
     while ((id = sv_registry_take(&final.table, &final.gone)))
         sv_registry_remove(&final.table, id);
+    for (unsigned i = 0; i < final.ncycles; i++)
+        sv_event_warn_held("GC Warning: Finalization cycle involving %p\n", final.cycles[i]);
+    final.ncycles = 0;
     final.notify = final.found.first || final.queue.first;
-    if (final.notify || final.ncycles)
+    if (final.notify)
         atomic_store_explicit(&sv_boehm_due, true, memory_order_relaxed);
 }
 
@@ -498,23 +500,8 @@ static void queue_run(void)
     nested = before;
 }
 
-static void cycles_warn(void)
-{
-    uintptr_t cycles[CYCLES_MAX];
-    sv_boehm_lock();
-    unsigned n = final.ncycles;
-    memcpy(cycles, final.cycles, n * sizeof *cycles);
-    final.ncycles = 0;
-    sv_boehm_unlock();
-    static char text[] = "GC Warning: Finalization cycle involving %p\n";
-    GC_warn_proc warn = GC_get_warn_proc();
-    for (unsigned i = 0; warn && i < n; i++)
-        warn(text, (GC_word)~cycles[i]);
-}
-
 void sv_final_poll(void)
 {
-    cycles_warn();
     sv_boehm_lock();
     found_tell();
     bool any = final.queue.first;
@@ -593,7 +580,13 @@ SV_EXPORT GC_await_finalize_proc GC_get_await_finalize_proc(void)
     return fn;
 }
 
-// The collector does so by itself; for programs that push roots of their own in its place.
-SV_EXPORT void GC_push_finalizer_structures(void)
+SV_EXPORT void GC_dump_finalization(void)
 {
+    size_t short_links, long_links;
+    sv_boehm_lock();
+    sv_link_count(&short_links, &long_links);
+    size_t finalizers = final.table.hashed, due = final.table.used - finalizers;
+    sv_boehm_unlock();
+    sv_log("salvage: %z finalizers, %z of them queued; %z links, %z long links", finalizers + due,
+           due, short_links, long_links);
 }
