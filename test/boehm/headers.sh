@@ -28,6 +28,7 @@ check() { # check NAME COMMAND...: passes when the command succeeds; else its ou
 strict="-Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only"
 plain="-Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only"
 threads="-DGC_THREADS -D_GNU_SOURCE"
+names="-DGC_INCLUDE_NEW -DGC_NAMESPACE -DGC_ATOMIC_UNCOLLECTABLE"
 
 # A compiler and a language a line; compilers that aren't there are named.
 languages() { # c | c++
@@ -71,7 +72,7 @@ use() {
     done <"$folder/languages"
     languages c++ >"$folder/languages"
     while read -r compiler; do
-        for options in "" "-DGC_DEBUG" "-DGC_INCLUDE_NEW -DGC_NAMESPACE -DGC_ATOMIC_UNCOLLECTABLE"; do
+        for options in "" "-DGC_DEBUG" "$names"; do
             # shellcheck disable=SC2086
             check "use.cc: $compiler $options $*" $compiler $plain $options "$@" "$here/use.cc"
         done
@@ -96,6 +97,11 @@ if nm -D --defined-only "$library" 2>/dev/null | awk '$3 ~ /^GC_/ { print $3 }' 
     cat "$ours"/gc/*.h "$here/../../preload/boehm/unlisted.h" |
         grep -o 'GC_[A-Za-z0-9_]*' | sort -u >"$folder/declared"
     sort "$folder/names" | comm -23 - "$folder/declared" >"$folder/missing"
+    sed 's/.*/`&`/' "$folder/names" | while read -r name; do
+        grep -qF "$name" "$here/../../docs/boehm.md" || echo "$name"
+    done >"$folder/undocumented"
+    check "in docs/boehm.md: all that $library exports" sh -c '! grep . "$1"' - \
+        "$folder/undocumented"
     check "declared: all that $library exports" sh -c '! grep . "$1"' - "$folder/missing"
 else
     echo "left out: no libgc.so.1 of bdwgc whose exports could be looked up"

@@ -65,10 +65,14 @@ static void clean(void *, void *count)
     ++*static_cast<int *>(count);
 }
 
-typedef std::list<node *, gc_allocator<node *> > node_list;
-typedef std::vector<node *, gc_allocator_ignore_off_page<node *> > node_vector;
-typedef std::map<int, node *, std::less<int>, traceable_allocator<std::pair<const int, node *> > >
-    node_map;
+// In steps: C++98 reads >> as a shift.
+typedef gc_allocator<node *> collected;
+typedef gc_allocator_ignore_off_page<node *> collected_large;
+typedef std::pair<const int, node *> node_pair;
+typedef traceable_allocator<node_pair> held;
+typedef std::list<node *, collected> node_list;
+typedef std::vector<node *, collected_large> node_vector;
+typedef std::map<int, node *, std::less<int>, held> node_map;
 
 static __attribute__((noinline)) void garbage_make()
 {
@@ -114,8 +118,8 @@ int main()
         list->push_back(new node(0, i));
         vector->push_back(new node(0, i));
         (*map)[i] = new node(0, i);
-        holder->next = reinterpret_cast<plain *>(
-            new node(reinterpret_cast<node *>(holder->next), i));
+        holder->next =
+            reinterpret_cast<plain *>(new node(reinterpret_cast<node *>(holder->next), i));
         expected += 4L * i;
     }
     garbage_make();
@@ -140,8 +144,10 @@ int main()
     int local_memory[8];
     node *placed = new (local_memory) node(0, 3);
     CHECK(static_cast<void *>(placed) == local_memory);
-    std::vector<double, gc_allocator<double> > numbers(100, 1.5);
-    std::vector<int, traceable_allocator<int> > many(100, 2);
+    typedef gc_allocator<double> atomic;
+    std::vector<double, atomic> numbers(100, 1.5);
+    typedef traceable_allocator<int> held_int;
+    std::vector<int, held_int> many(100, 2);
     CHECK(gc_allocator<int>() == gc_allocator<char>() && numbers[99] + many[99] == 3.5);
 
     delete map;

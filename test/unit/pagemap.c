@@ -93,7 +93,7 @@ Test(pagemap, first_of_far_pages)
 {
     uint32_t npages = 3 * FAR + 7, first = 5;
     table_make(first + npages + 1);
-    sv_pagemap_set(first, npages, sv_code(SV_CLASS_LARGE, true));
+    sv_pagemap_set(first, npages, sv_code(SV_CLASS_LARGE, SV_TRACED));
     cr_assert(sv_pagemap_get(first - 1) == 0 && sv_pagemap_get(first + npages) == 0);
     for (uint32_t page = first; page < first + npages; page++) {
         sv_pagemap_entry e = sv_pagemap_get(page);

@@ -88,8 +88,8 @@ GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_malloc_uncollectabl
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_malloc_atomic_uncollectable(size_t);
 
 /*
- * For large objects to whose first page (512 bytes is enough to say it) the program keeps a pointer
- * as long as it needs them: then pointers further inside need not count.
+ * For large objects to whose beginning (the first 512 bytes) the program keeps a pointer as long as
+ * it needs them: pointers further inside need not count then. Here they count all the same.
  */
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_malloc_ignore_off_page(size_t);
 GC_API GC_ATTR_MALLOC GC_ATTR_ALLOC_SIZE(1) void *GC_CALL GC_malloc_atomic_ignore_off_page(size_t);
@@ -174,8 +174,8 @@ GC_API void GC_CALL GC_noop1(GC_word); /* does nothing with a word, unseen by th
  *    included. So objects in a cycle are never finalized; a warning says so.
  *  - _ignore_self: the same, but pointers of an object to itself don't count.
  *  - _no_order: it doesn't wait for any.
- *  - _unreachable: it waits until nothing leads to it even from objects that others' finalizers
- *    keep, or those waiting themselves: it is really unreachable.
+ *  - _unreachable: as _no_order, but it also waits as long as an object whose finalizer is still to
+ *    be called leads to it.
  */
 typedef void(GC_CALLBACK *GC_finalization_proc)(void *, void *);
 
@@ -492,7 +492,7 @@ GC_API GC_abort_func GC_CALL GC_get_abort_func(void);
 
 /* ---- Settings ---- */
 
-/* Heap size: at least so many bytes more now (0 if that fails); never above so many (0: no limit). */
+/* The heap at least so many bytes larger now (0 if that fails); never above so many (0: no limit). */
 GC_API int GC_CALL GC_expand_hp(size_t);
 GC_API void GC_CALL GC_set_max_heap_size(GC_word);
 

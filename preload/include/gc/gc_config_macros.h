@@ -22,8 +22,8 @@
 #endif
 
 /*
- * Threads. A program asks for the declarations that have to do with threads, and for the redirection
- * of pthread_create() and others, by GC_THREADS (or by an older name: LINUX_THREADS, GC_LINUX_THREADS).
+ * Threads. A program asks for the declarations that have to do with threads, and for redirection of
+ * pthread_create() and others, by GC_THREADS (or by an older name: LINUX_THREADS, GC_LINUX_THREADS).
  */
 #if defined(LINUX_THREADS) && !defined(GC_LINUX_THREADS)
 #define GC_LINUX_THREADS
@@ -79,7 +79,7 @@
 
 /*
  * Attributes. A program whose out-of-memory function (GC_set_oom_fn) returns memory that is in use
- * defines GC_OOM_FUNC_RETURNS_ALIAS, since the result of an allocation may then be another pointer's.
+ * defines GC_OOM_FUNC_RETURNS_ALIAS: the result of an allocation may then be another pointer's.
  */
 #ifndef GC_ATTR_MALLOC
 #if defined(GC_BUILD) || defined(GC_OOM_FUNC_RETURNS_ALIAS) || !defined(__GNUC__)

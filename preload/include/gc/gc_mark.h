@@ -3,8 +3,8 @@
  * such an object's pointers, and a part in the marking of roots.
  *
  * A mark procedure is called while the whole program stands still. It must not allocate, lock, or
- * wait, and must take an object as it finds it: it may be on a free list still (then all zero but for its
- * first word).
+ * wait, and must take an object as it finds it: one that the program hasn't filled yet is zero, but
+ * for its first word if it is on a list of GC_generic_malloc_many.
  */
 #ifndef GC_MARK_H
 #define GC_MARK_H

@@ -2,14 +2,12 @@
  * The thread functions that Boehm's collector has to wrap, and the macros that make a program call
  * the wrappers. gc.h includes it when GC_THREADS is defined.
  *
- * Salvage finds threads, signal masks and loaded libraries by itself, so calling the plain functions
- * is right too: the wrappers pass on to the C library and keep GC_thread_is_registered() true.
+ * Salvage finds threads, signal masks and loaded libraries by itself, so calling the plain ones is
+ * right too: the wrappers pass on to the C library and keep GC_thread_is_registered() true.
  * GC_NO_THREAD_REDIRECTS leaves the names alone; GC_PTHREAD_REDIRECTS_ONLY gives only the macros.
  */
-#ifndef GC_PTHREAD_REDIRECTS_H
+#if !defined(GC_PTHREAD_REDIRECTS_H) && defined(GC_H) && defined(GC_PTHREADS)
 #define GC_PTHREAD_REDIRECTS_H
-
-#if defined(GC_H) && defined(GC_PTHREADS)
 
 #ifndef GC_PTHREAD_REDIRECTS_ONLY
 
@@ -78,7 +76,5 @@ GC_API int GC_pthread_sigmask(int, const sigset_t *, sigset_t *);
 #define dlopen GC_dlopen
 #endif
 #endif
-
-#endif /* GC_H && GC_PTHREADS */
 
 #endif
