@@ -91,18 +91,21 @@ void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size);
 // commit: short links to what isn't marked; then objects with finalizers that aren't marked are
 // queued by their order, and marked with all they lead to; then long links.
 void sv_link_settle(struct sv_marker *m);     // which short links are to be cleared
-void sv_toggle_settle(struct sv_marker *m);   // toggle refs: strong ones were marked by hold
-void sv_toggle_hold(struct sv_marker *m);     // held
+void sv_toggle_settle(struct sv_marker *m);   // asks for toggle refs; marks strong ones
 void sv_final_settle(struct sv_marker *m);    // which finalizers are due; marks what they need
 void sv_disclaim_settle(struct sv_marker *m); // likewise for disclaim procedures
 void sv_link_commit(void);                    // clears short and long links
 void sv_final_commit(void);
 void sv_disclaim_commit(void);
-void sv_final_hold(struct sv_marker *m); // held: what is queued and hasn't run is a root
-void sv_final_poll(void);                // safe point: runs what is due, unless on demand
-void sv_final_forget(uintptr_t start);   // GC_free: the object's finalizer and links go with it
-void sv_disclaim_poll(void);             // safe point
-void sv_link_move(uintptr_t from, uintptr_t to); // GC_realloc doesn't: for completeness of tables
+void sv_toggle_commit(void);                // forgets weak ones that aren't marked
+void sv_final_hold(struct sv_marker *m);    // held: what is queued and hasn't run is a root
+void sv_disclaim_hold(struct sv_marker *m); // held: likewise
+void sv_final_push(struct sv_marker *m);    // held, stopped: what was registered since hold
+void sv_final_poll(void);                   // safe point: runs what is due, unless on demand
+void sv_final_forget(uintptr_t start);      // GC_free: the object's finalizer and links go with it
+void sv_disclaim_poll(void);                // safe point
+// Of a kind that may have a disclaim procedure: a new object, no lock held. False: no memory.
+bool sv_disclaim_add(void *object, unsigned kind);
 
 // ---- control.c, event.c, info.c, roots.c, thread.c ----------------------------------------------
 
