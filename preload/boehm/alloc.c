@@ -272,7 +272,11 @@ __attribute__((noinline)) static void free_slow(void *p)
     int saved = errno;
     if (sv_unlikely(!sv_boehm_ready))
         object_init();
-    enum sv_verdict verdict = sv_heap_free(p);
+    enum sv_verdict verdict;
+    size_t size = sv_heap_usable(p, &verdict);
+    if (size >= SV_SLOT_MAX)
+        sv_info_freed(size);
+    verdict = sv_heap_free(p);
     if (sv_unlikely(verdict != SV_OURS))
         refused("GC_free", p, verdict);
     errno = saved;
@@ -288,11 +292,20 @@ static void object_forget(void *p)
     sv_final_forget((uintptr_t)p);
 }
 
+// A large object's class has no size: free_slow counts those.
+static inline void freed_count(const void *p)
+{
+    uint64_t page = sv_page_of((uintptr_t)p);
+    if (sv_likely(page < sv_heap.grown))
+        sv_info_freed(sv_classes[sv_code_class(sv_pagemap_code(sv_pagemap_get(page)))].size);
+}
+
 SV_EXPORT void GC_free(void *p)
 {
     if (sv_unlikely(!p))
         return;
     object_forget(p);
+    freed_count(p);
     if (sv_likely(sv_cache_free(p)))
         return;
     free_slow(p);

@@ -56,11 +56,6 @@ void GC_push_conditional(void *lo, void *hi, int all)
     GC_push_all(lo, hi);
 }
 
-// The collector does it by itself.
-void GC_push_finalizer_structures(void)
-{
-}
-
 // ---- ranges -------------------------------------------------------------------------------------
 
 void GC_add_roots(void *lo, void *hi)
