@@ -33,8 +33,8 @@ CASES    := $(patsubst test/preload/%.c,$(BUILD)/test/preload/%,$(wildcard test/
 
 CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test/preload/*.cc))
 
-.PHONY: all need demo test check-fast test-programs bench lint install clean deps unit cases \
-        command lint-format lint-tidy lint-cppcheck lint-clang format
+.PHONY: all need demo test check-fast test-programs test-boehm bench lint install clean deps unit \
+        cases command lint-format lint-tidy lint-cppcheck lint-clang format
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
@@ -63,6 +63,7 @@ need:
 deps:
 	test/deps.sh build test
 	test/deps.sh leaks || true
+	test/deps.sh boehm || true
 
 # ---- the library -------------------------------------------------------------------------------
 
@@ -218,8 +219,16 @@ test: deps
 	@$(MAKE) --no-print-directory all $(BUILD)/test/command/actor $(UNIT) $(CASES)
 	test/run.sh all $(UNIT) $(CASES)
 
-test-programs: $(BUILD)/libsalvage.so
+# The programs that use Boehm's collector run on Debian's and on ours.
+test-programs: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1
 	test/programs/all.sh
+	test/boehm/clients.sh all
+
+# What Boehm's face promises: programs that run on Debian's library and on ours, names, clients.
+test-boehm: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1
+	test/boehm/run.sh
+	test/boehm/symbols.sh
+	test/boehm/clients.sh core
 
 bench: $(BUILD)/libsalvage.so
 	test/bench/bench.sh
@@ -235,7 +244,8 @@ FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/includ
             preload/command/*.[ch] \
             test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch] \
             test/bench/*.c test/bench/collect/*.[ch] \
-            test/leaks/*.[ch] test/leaks/*.cc test/leaks/lib/*.c)
+            test/leaks/*.[ch] test/leaks/*.cc test/leaks/lib/*.c \
+            test/boehm/*.[ch] test/boehm/cxx.cc)
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
 ANALYSED_TEST = $(filter-out test/unit/command_%,$(wildcard test/unit/*.c test/preload/*.c \
                 test/preload/lib/*.c test/bench/*.c test/bench/collect/*.c test/command/*.c \

@@ -327,10 +327,18 @@ static bool cycle_due(void)
     return sv_pacer_due(&cycle.pacer, live, sv_os_cpu());
 }
 
+// See client.h. A check for leaks goes on: it takes nothing away.
+static bool client_wants(bool asked)
+{
+    return !sv_client || sv_options.mode == SV_MODE_LEAKS || sv_client->wanted(asked);
+}
+
 // NULL: it has flipped, or wasn't worth it; else why it was given up.
 static const char *cycle_run(bool forced)
 {
     struct sv_stats_cycle stats = {.forced = forced};
+    if (!client_wants(true))
+        return "not wanted";
     sv_sweep_finish();
     sv_pacer_swept(&cycle.pacer);
     if (cycle.stale)
@@ -397,7 +405,7 @@ static void period_poll(void)
     uint64_t last = atomic_load_explicit(&cycle.last, memory_order_relaxed);
     if (!period || !last || sv_os_now() - last < period)
         return;
-    if (sv_os_cpu() - cycle.last_cpu > IDLE_CPU_NS)
+    if (sv_os_cpu() - cycle.last_cpu > IDLE_CPU_NS && client_wants(false))
         ask(atomic_load_explicit(&cycle.started, memory_order_relaxed) + 1, false);
     else
         atomic_store_explicit(&cycle.last, sv_os_now(), memory_order_relaxed);
@@ -589,7 +597,7 @@ bool sv_cycle_passed(uint32_t *count)
 
 size_t sv_cycle_collect(void)
 {
-    if (!cycle_possible())
+    if (!cycle_possible() || !client_wants(true))
         return 0;
     uint64_t before = atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed);
     if (worker_state() != SV_WORKER_NONE) {
@@ -601,6 +609,39 @@ size_t sv_cycle_collect(void)
         cycle_here(true, 0);
     }
     return atomic_load_explicit(&sv_heap.reclaimed, memory_order_relaxed) - before;
+}
+
+void sv_cycle_ask(void)
+{
+    if (cycle_possible() && worker_state() != SV_WORKER_NONE)
+        ask(atomic_load_explicit(&cycle.started, memory_order_seq_cst) + 1, true);
+}
+
+bool sv_cycle_running(void)
+{
+    return asked_more() || !cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
+}
+
+// Who begins a cycle after the look at `started` here sees what the client said before.
+void sv_cycle_settle(void)
+{
+    if (!cycle_possible() || sv_cycle_locked_here())
+        return;
+    uint32_t asked = atomic_load_explicit(&cycle.asked, memory_order_seq_cst);
+    uint32_t started = atomic_load_explicit(&cycle.started, memory_order_seq_cst);
+    cycle_await((int32_t)(asked - started) > 0 ? asked : started, 0);
+    sv_lock_acquire(&cycle.lock); // by a thread of the program's
+    sv_lock_release(&cycle.lock);
+}
+
+void sv_cycle_gcpercent(uint32_t percent)
+{
+    if (!cycle.enabled)
+        return;
+    sv_lock_acquire(&cycle.lock);
+    cycle.pacer.gcpercent = percent;
+    trigger_set();
+    sv_lock_release(&cycle.lock);
 }
 
 // Under a memory limit the goal moves with what is mapped, and what is free goes back at once.
@@ -659,6 +700,8 @@ __attribute__((noinline)) void sv_cycle_check(size_t bytes)
     bool due = ticks_due();
     uint64_t live = atomic_load_explicit(&sv_heap.live, memory_order_relaxed) + bytes;
     if (!due && live < atomic_load_explicit(&sv_heap.trigger, memory_order_relaxed))
+        return;
+    if (!client_wants(false))
         return;
     enum sv_worker_state state = worker_state();
     if (state == SV_WORKER_NONE)
@@ -760,6 +803,42 @@ void sv_cycle_relink(void)
     uint32_t failed = atomic_fetch_add_explicit(&cycle.relink_failed, 1, memory_order_relaxed);
     uint64_t ns = RELINK_RETRY_NS << (failed < RELINK_RETRIES ? failed : RELINK_RETRIES);
     atomic_store_explicit(&cycle.relink, now + ns, memory_order_relaxed);
+}
+
+// ---- stops for the program's own ends -----------------------------------------------------------
+
+static void stop_locks_drop(void)
+{
+    sv_metadata_unlock();
+    sv_heap_unlock_all();
+    sv_world_unlock();
+    sv_lock_release(&sv_client_lock);
+    sv_lock_release(&cycle.stopping);
+    sv_cycle_release();
+}
+
+const char *sv_cycle_stop(void)
+{
+    if (sv_cycle_hold() != 0)
+        return "no cycles here";
+    int procfd = proc_open();
+    sv_lock_acquire(&cycle.stopping);
+    sv_lock_acquire(&sv_client_lock);
+    sv_world_lock();
+    sv_heap_lock_all();
+    sv_metadata_lock();
+    const char *reason = sv_world_stop(procfd);
+    if (reason)
+        stop_locks_drop();
+    if (procfd >= 0)
+        sv_os_close(procfd);
+    return reason;
+}
+
+void sv_cycle_start(void)
+{
+    sv_world_resume();
+    stop_locks_drop();
 }
 
 // ---- keeping stops away -------------------------------------------------------------------------

@@ -12,6 +12,25 @@ void sv_cycle_init(void);
 // end, and returns the bytes that came back meanwhile; 0 also when it was abandoned. No lock held.
 size_t sv_cycle_collect(void);
 
+// Asks for a whole collection by the worker and doesn't wait; nothing happens where there is none.
+void sv_cycle_ask(void);
+
+// Is one asked for or under way?
+bool sv_cycle_running(void);
+
+// For a client that wants no cycles from now on (client.h): waits until none is asked for or under
+// way. No lock held.
+void sv_cycle_settle(void);
+
+// Growth between cycles in percent of what is live, as the option of that name; waits for the end
+// of a cycle. No lock held.
+void sv_cycle_gcpercent(uint32_t percent);
+
+// Between the two all other threads of the program's stand still, and the caller has all locks of
+// the core: it may neither allocate nor wait. NULL, or why not: then don't call the other.
+const char *sv_cycle_stop(void);
+void sv_cycle_start(void);
+
 // How the command gets at this process (preload/link.c): a thread beside the driver, which shares
 // the driver's descriptors. NULL: it doesn't. Set at start.
 struct sv_cycle_link {

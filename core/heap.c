@@ -13,6 +13,7 @@
 #include "assert.h"
 #include "cache.h"
 #include "central.h"
+#include "client.h"
 #include "cycle.h"
 #include "large.h"
 #include "leaks.h"
@@ -28,6 +29,8 @@
 #include "sweep.h"
 
 struct sv_heap sv_heap;
+_Atomic uint64_t sv_heap_limit = UINT64_MAX;
+uint64_t sv_heap_told = UINT64_MAX;
 
 bool sv_heap_init(void)
 {
@@ -74,10 +77,14 @@ static uint32_t pages_find_aligned(uint32_t n, uint32_t align, bool *clean)
 
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean)
 {
+    if (sv_heap.pages_inuse + n > atomic_load_explicit(&sv_heap_limit, memory_order_relaxed))
+        return SV_NOPAGE;
     uint32_t page = align <= SV_REGION_ALIGN_PAGES ? pages_find(n, align, clean)
                                                    : pages_find_aligned(n, align, clean);
     if (page != SV_NOPAGE)
         sv_heap.pages_inuse += n;
+    if (sv_unlikely(sv_heap.pages_inuse > sv_heap_told))
+        sv_heap_told = sv_client->grown(sv_heap.pages_inuse << SV_PAGE_SHIFT);
     return page;
 }
 

@@ -47,6 +47,12 @@ void *sv_heap_realloc(void *p, size_t size, enum sv_verdict *verdict);
 // is looked at. The heap's lock is held.
 uint32_t sv_heap_pages_take(uint32_t n, uint32_t align, bool *clean);
 
+// What a client wants of the heap's size, in pages of spans: more than sv_heap_limit are not to be
+// had (UINT64_MAX: as many as there are; anyone writes it), and past sv_heap_told it is told (heap
+// lock; UINT64_MAX: never).
+extern _Atomic uint64_t sv_heap_limit;
+extern uint64_t sv_heap_told;
+
 // Pages of a span come back; the heap's lock is held. Whoever has dropped all locks afterwards
 // calls sv_scavenge_poll.
 void sv_heap_pages_give(uint32_t page, uint32_t n, bool clean);

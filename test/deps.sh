@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs the Debian packages that the named groups need, and says which. With all of them there,
 # it asks dpkg only: no network, no root.
-# Usage: test/deps.sh GROUP...    groups: build test leaks demo bench programs lint
+# Usage: test/deps.sh GROUP...    groups: build test leaks boehm clients demo bench programs lint
 set -eu
 
 declare -A group=(
@@ -14,6 +14,8 @@ declare -A group=(
              redis-server redis-tools guile-3.0 nodejs python3"
     [demo]="jq time"
     [bench]="jq time python3"
+    [boehm]="libgc-dev g++"
+    [clients]="libgc-dev"
     [programs]="python3 perl jq sqlite3 tcl git xz-utils"
     [lint]="clang clang-format clang-tidy cppcheck"
 )
@@ -21,6 +23,8 @@ declare -A group=(
 declare -A list=(
     [test]=test/programs/packages-core.txt
     [programs]=test/programs/packages-all.txt
+    [boehm]=test/boehm/packages-core.txt
+    [clients]=test/boehm/packages-all.txt
     [bench]=test/bench/packages.txt
 )
 

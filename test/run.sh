@@ -110,6 +110,13 @@ leaks_run() {
     suite_run test/leaks/page.sh
 }
 
+# Boehm's face: programs on Debian's library and on ours, its names, and its quick clients.
+boehm_run() {
+    suite_run test/boehm/run.sh
+    suite_run test/boehm/symbols.sh
+    suite_run test/boehm/clients.sh core
+}
+
 # A script whose last line holds its counts; nothing preloaded.
 script_run() { # name, command
     local name=$1
@@ -141,6 +148,7 @@ for program in "$@"; do
     esac
 done
 [ "$kind" != all ] || leaks_run
+[ "$kind" != all ] || boehm_run
 [ "$kind" != all ] || [ ! -x test/programs/core.sh ] || suite_run test/programs/core.sh
 echo "$passed passed, $failed failed"
 [ "$failed" -eq 0 ] && [ "$passed" -gt 0 ]

@@ -91,26 +91,51 @@ void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size);
 // commit: short links to what isn't marked; then objects with finalizers that aren't marked are
 // queued by their order, and marked with all they lead to; then long links.
 void sv_link_settle(struct sv_marker *m);     // which short links are to be cleared
-void sv_toggle_settle(struct sv_marker *m);   // toggle refs: strong ones were marked by hold
-void sv_toggle_hold(struct sv_marker *m);     // held
+void sv_toggle_settle(struct sv_marker *m);   // asks for toggle refs; marks strong ones
 void sv_final_settle(struct sv_marker *m);    // which finalizers are due; marks what they need
 void sv_disclaim_settle(struct sv_marker *m); // likewise for disclaim procedures
 void sv_link_commit(void);                    // clears short and long links
 void sv_final_commit(void);
 void sv_disclaim_commit(void);
-void sv_final_hold(struct sv_marker *m); // held: what is queued and hasn't run is a root
-void sv_final_poll(void);                // safe point: runs what is due, unless on demand
-void sv_final_forget(uintptr_t start);   // GC_free: the object's finalizer and links go with it
-void sv_disclaim_poll(void);             // safe point
-void sv_link_move(uintptr_t from, uintptr_t to); // GC_realloc doesn't: for completeness of tables
+void sv_toggle_commit(void);                // forgets weak ones that aren't marked
+void sv_final_hold(struct sv_marker *m);    // held: what is queued and hasn't run is a root
+void sv_disclaim_hold(struct sv_marker *m); // held: likewise
+void sv_final_push(struct sv_marker *m);    // held, stopped: what was registered since hold
+void sv_final_poll(void);                   // safe point: runs what is due, unless on demand
+void sv_final_forget(uintptr_t start);      // GC_free: the object's finalizer and links go with it
+void sv_disclaim_poll(void);                // safe point
+// Of a kind that may have a disclaim procedure: a new object, no lock held. False: no memory.
+bool sv_disclaim_add(void *object, unsigned kind);
 
-// ---- control.c, event.c, roots.c ----------------------------------------------------------------
+// ---- control.c, event.c, info.c, roots.c, thread.c ----------------------------------------------
 
-void sv_event_poll(void);  // safe point: cycles that passed since, heap growth, warnings
-void sv_event_begin(void); // GC_gcollect, before: start callback, GC_EVENT_START
-void sv_event_end(void);   // after
+void sv_event_poll(void);   // safe point: cycles that passed since, heap growth, warnings
+void sv_event_begin(void);  // GC_gcollect, before: start callback, GC_EVENT_START
+void sv_event_end(void);    // after
+void sv_event_commit(void); // held, stopped: a cycle ends
+uint64_t sv_event_grown(uint64_t bytes); // struct sv_client.grown
+// A warning for the warn procedure, at the next safe point. format: constant; one conversion for a
+// word at most. The second: held, also in a stop.
+void sv_event_warn(const char *format, uintptr_t arg);
+void sv_event_warn_held(const char *format, uintptr_t arg);
+void sv_info_commit(void);               // held, stopped
 void sv_roots_push(struct sv_marker *m); // held, stopped: GC_push_other_roots
+void sv_roots_ask(void);                 // the callback for libraries' data; no lock held
+void sv_thread_begin(void);              // where the first thread's stack begins, once
+void sv_control_begin(void);             // the environment, once
+bool sv_control_wanted(bool asked);      // struct sv_client.wanted
 bool sv_control_disabled(void);          // GC_disable is in force
+size_t sv_control_expanded(void);        // bytes that the heap counts at least: GC_expand_hp
+
+// Bytes that GC_free gave back, for the statistics: counted by thread, told to all by the piece.
+extern __thread size_t sv_info_freed_here;
+void sv_info_freed_tell(void);
+static inline void sv_info_freed(size_t bytes)
+{
+    sv_info_freed_here += bytes;
+    if (sv_unlikely(sv_info_freed_here > 65536))
+        sv_info_freed_tell();
+}
 bool sv_callback_enter(void); // false: this thread is in a callback already; else leave it after
 void sv_callback_leave(void);
 

@@ -1,7 +1,7 @@
 // Where Boehm's face meets the collector: the table of hooks, and the safe point. The hooks only say
 // in which order the parts have their turn:
 //
-// - hold, beside the program: uncollectable objects, finalizers that are queued, strong toggle refs.
+// - hold, beside the program: uncollectable objects, finalizers that are queued.
 // - push, in each stop that tries to end the mark: the program's own roots, and mark procedures of
 //   marked objects.
 // - settle, in the one that ends it: procedures of what was marked since; short links; finalizers,
@@ -24,7 +24,7 @@ static void client_hold(struct sv_marker *m)
 {
     sv_uncollectable_hold(m);
     sv_final_hold(m);
-    sv_toggle_hold(m);
+    sv_disclaim_hold(m);
 }
 
 static void client_push(struct sv_marker *m)
@@ -32,6 +32,7 @@ static void client_push(struct sv_marker *m)
     sv_boehm_marker = m;
     sv_roots_push(m);
     sv_kind_push(m);
+    sv_final_push(m);
     sv_boehm_marker = NULL;
 }
 
@@ -61,23 +62,33 @@ static void client_commit(void)
     sv_link_commit();
     sv_final_commit();
     sv_disclaim_commit();
+    sv_toggle_commit();
     sv_kind_commit();
+    sv_event_commit();
 }
 
-static const struct sv_client boehm_client = {client_hold, client_push, client_settle,
-                                              client_commit, sv_typed_trace};
+static const struct sv_client boehm_client = {
+    client_hold,    client_push,       client_settle,  client_commit,
+    sv_typed_trace, sv_control_wanted, sv_event_grown,
+};
 
 __attribute__((noinline)) void sv_boehm_init(void)
 {
+    static struct sv_lock once;
     if (sv_boehm_ready)
         return;
     if (!sv_init_done)
         sv_init();
     sv_heap_init();
-    sv_boehm_lock();
-    sv_client = &boehm_client;
-    sv_boehm_unlock();
-    sv_boehm_ready = true;
+    sv_lock_acquire(&once);
+    if (!sv_boehm_ready) {
+        sv_boehm_lock();
+        sv_client = &boehm_client;
+        sv_boehm_unlock();
+        sv_control_begin();
+        sv_boehm_ready = true;
+    }
+    sv_lock_release(&once);
 }
 
 static __thread bool callback_here;

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The headers of Boehm's face: each compiles alone and twice, in C and C++, by gcc and clang, with
 # every warning an error; two programs use all of them, in the oldest and in newer languages; and
-# they declare what Debian's declare (prototypes.py), and all that its library exports. Without
-# Debian's libgc-dev that part is left out, with a line. Needs no library of ours.
+# they declare what Debian's declare (headers/prototypes.py), and all that its library exports.
+# Without Debian's libgc-dev that part is left out, with a line. Needs no library of ours.
 # Usage: headers.sh [folder of our headers]
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
@@ -67,14 +67,14 @@ use() {
     while read -r compiler; do
         for options in "" "$threads" "-DGC_DEBUG" "-DGC_DEBUG $threads"; do
             # shellcheck disable=SC2086
-            check "use.c: $compiler $options $*" $compiler $plain $options "$@" "$here/use.c"
+            check "use.c: $compiler $options $*" $compiler $plain $options "$@" "$here/headers/use.c"
         done
     done <"$folder/languages"
     languages c++ >"$folder/languages"
     while read -r compiler; do
         for options in "" "-DGC_DEBUG" "$names"; do
             # shellcheck disable=SC2086
-            check "use.cc: $compiler $options $*" $compiler $plain $options "$@" "$here/use.cc"
+            check "use.cc: $compiler $options $*" $compiler $plain $options "$@" "$here/headers/use.cc"
         done
     done <"$folder/languages"
 }
@@ -86,7 +86,7 @@ if ! grep -q Xerox "$reference/gc/gc.h" 2>/dev/null; then
 else
     use
     if command -v clang >/dev/null && command -v python3 >/dev/null; then
-        check "declarations as in $reference" "$here/prototypes.py" "$reference" "$ours"
+        check "declarations as in $reference" "$here/headers/prototypes.py" "$reference" "$ours"
     else
         echo "left out: comparing declarations needs clang and python3"
     fi

@@ -32,10 +32,12 @@ for library in libgc libgccpp; do
 done
 # shellcheck disable=SC2086 # words on purpose
 {
-    check "C by pkg-config" gcc -DGC_THREADS -D_GNU_SOURCE -o "$folder/c" "$here/use.c" $flags
-    check "C++ by pkg-config" g++ -o "$folder/c++" "$here/use.cc" -lgccpp $flags
+    check "C by pkg-config" gcc -DGC_THREADS -D_GNU_SOURCE -o "$folder/c" \
+        "$here/headers/use.c" $flags
+    check "C++ by pkg-config" g++ -o "$folder/c++" "$here/headers/use.cc" -lgccpp $flags
+    check "operators" g++ -o "$folder/operators" "$here/headers/operators.cc" -lgccpp $flags
 }
-for program in c c++; do
+for program in c c++ operators; do
     check "$program names the libraries" sh -c 'readelf -d "$1" | grep -q "NEEDED.*libgc.so.1"' - \
         "$folder/$program"
     check "$program runs" env LD_LIBRARY_PATH="$root/lib" "$folder/$program"

@@ -1,0 +1,8 @@
+// What bdwgc's library exports and no file of the face has a use for: the names are there for
+// programs that were linked with it.
+#define GC_BUILD
+#include "boehm.h"
+#include "unlisted.h"
+
+// bdwgc's tables, which some debuggers' scripts look up.
+char GC_arrays[1];

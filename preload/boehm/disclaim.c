@@ -1,0 +1,245 @@
+// Objects whose death is told to a procedure: those of GC_finalized_malloc, each with a closure, and
+// those of a kind with a disclaim procedure. Such an object stands in a table. When it isn't marked
+// it stays for this cycle; its procedure is called at a safe point, by one thread at a time; then it
+// is freed, unless the procedure wants it to stay.
+//
+// Where a kind asks for it, as GC_finalized_malloc's does, all that a dead object points to outlives
+// it, other such objects included, which are told in a later cycle. Else they are all told now; so
+// nothing is freed before all have been, and nothing at all, but by a later cycle, when one of them
+// stays: it may point to the others.
+#define GC_BUILD
+#include "export.h"
+#include "final.h"
+#include "gc/gc.h"
+#include "gc/gc_disclaim.h"
+#include "heap.h"
+#include "leaks.h"
+#include "os.h"
+
+#define KINDS 256u
+#define FREE_BATCH 64u
+
+enum {         // in an entry's tag
+    FIRST = 1, // all that it points to outlives it
+    KIND = 2,  // a is ~the kind's number; else ~the closure's address, and b the address
+    STAYS = 4  // the procedure said so
+};
+
+static struct {
+    struct sv_registry table;      // held
+    struct sv_registry_list dead;  // held, in settle
+    struct sv_registry_list due;   // held, from settle to commit
+    struct sv_registry_list queue; // held
+    struct sv_registry_list told;  // held: the procedure was called
+    int busy;                      // held: the process in which a thread is calling procedures
+    size_t nheld;                  // held: closures of the heap, ever
+} disclaim;
+
+static struct {
+    GC_disclaim_proc proc; // held to write: set once
+    bool first;            // likewise
+} kinds[KINDS];
+
+// ---- registering --------------------------------------------------------------------------------
+
+SV_EXPORT void GC_register_disclaim_proc(int kind, GC_disclaim_proc proc, int mark_from_all)
+{
+    if (kind < 0 || kind >= (int)KINDS || sv_leaks_on)
+        return;
+    sv_boehm_init();
+    sv_boehm_lock();
+    kinds[kind].first = mark_from_all != 0;
+    // release pairs with sv_disclaim_add's acquire
+    __atomic_store_n(&kinds[kind].proc, proc, __ATOMIC_RELEASE);
+    sv_boehm_unlock();
+}
+
+// All is ready always.
+SV_EXPORT void GC_init_finalized_malloc(void)
+{
+    sv_boehm_init();
+}
+
+static bool object_add(void *object, uintptr_t of, uint8_t tag)
+{
+    bool fresh;
+    sv_boehm_lock();
+    uint32_t id = sv_registry_add(&disclaim.table, (uintptr_t)object, &fresh);
+    if (id) {
+        struct sv_entry *e = sv_registry_entry(&disclaim.table, id);
+        e->a = ~of;
+        e->b = tag & KIND ? 0 : of;
+        e->tag = tag & 7;
+        disclaim.nheld += sv_registry_in_heap(e->b);
+        sv_final_keep(e->b);
+        sv_registry_near_set((uintptr_t)object, SV_NEAR_OBJECT);
+    }
+    sv_boehm_unlock();
+    return id != 0;
+}
+
+bool sv_disclaim_add(void *object, unsigned kind)
+{
+    // acquire pairs with GC_register_disclaim_proc's release
+    if (kind >= KINDS || !__atomic_load_n(&kinds[kind].proc, __ATOMIC_ACQUIRE))
+        return true;
+    return object_add(object, kind, (uint8_t)(KIND | (kinds[kind].first ? FIRST : 0)));
+}
+
+SV_EXPORT void *GC_finalized_malloc(size_t size, const struct GC_finalizer_closure *closure)
+{
+    void *p = GC_malloc(size);
+    if (p && !object_add(p, (uintptr_t)closure, FIRST)) {
+        sv_heap_free(p);
+        p = sv_boehm_oom(size);
+    }
+    return p;
+}
+
+void sv_disclaim_forget(uintptr_t start)
+{
+    uint32_t id = sv_registry_find(&disclaim.table, start);
+    if (!id)
+        return;
+    sv_registry_unlink(&disclaim.table, id);
+    struct sv_entry *e = sv_registry_entry(&disclaim.table, id);
+    if (e->tag & SV_ENTRY_OFF) // it stands on a list
+        e->a = 0;
+    else
+        sv_registry_release(&disclaim.table, id);
+}
+
+// ---- in a cycle ---------------------------------------------------------------------------------
+
+static void list_mark(struct sv_marker *m, const struct sv_registry_list *list)
+{
+    for (uint32_t id = list->first; id; id = sv_registry_entry(&disclaim.table, id)->list)
+        sv_mark_word(m, ~sv_registry_entry(&disclaim.table, id)->key);
+}
+
+void sv_disclaim_hold(struct sv_marker *m)
+{
+    if (!disclaim.table.used)
+        disclaim.nheld = 0;
+    if (disclaim.nheld)
+        sv_words_hold(m, &disclaim.table);
+    list_mark(m, &disclaim.queue);
+    list_mark(m, &disclaim.told);
+}
+
+static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_marked)
+{
+    struct sv_mark_place at;
+    (void)a_marked;
+    if (!marked && sv_mark_find(~sv_registry_entry(r, id)->key, &at))
+        sv_registry_append(r, &disclaim.dead, id);
+    else if (!marked) // there is no such object any more
+        sv_registry_remove(r, id);
+}
+
+void sv_disclaim_settle(struct sv_marker *m)
+{
+    struct sv_registry *r = &disclaim.table;
+    struct sv_mark_place at;
+    uint32_t id;
+    disclaim.dead = disclaim.due = (struct sv_registry_list){0, 0};
+    if (sv_leaks_on || !r->hashed)
+        return;
+    sv_registry_walk(r, dead_add);
+    for (id = disclaim.dead.first; id; id = sv_registry_entry(r, id)->list)
+        if ((sv_registry_entry(r, id)->tag & FIRST) &&
+            sv_mark_find(~sv_registry_entry(r, id)->key, &at))
+            sv_contents_mark(m, &at, false);
+    sv_final_drain(m);
+    while ((id = sv_registry_take(r, &disclaim.dead)))
+        if (!sv_registry_marked(~sv_registry_entry(r, id)->key))
+            sv_registry_append(r, &disclaim.due, id);
+    list_mark(m, &disclaim.due);
+    sv_final_drain(m);
+}
+
+void sv_disclaim_commit(void)
+{
+    uint32_t id;
+    while ((id = sv_registry_take(&disclaim.table, &disclaim.due))) {
+        sv_registry_entry(&disclaim.table, id)->tag |= SV_ENTRY_OFF;
+        sv_registry_append(&disclaim.table, &disclaim.queue, id);
+    }
+    if (disclaim.queue.first)
+        atomic_store_explicit(&sv_boehm_due, true, memory_order_relaxed);
+}
+
+// ---- telling ------------------------------------------------------------------------------------
+
+static bool object_tell(uintptr_t object, uintptr_t of, unsigned tag)
+{
+    if (tag & KIND)
+        return kinds[of].proc((void *)object) != 0;
+    const struct GC_finalizer_closure *closure = (const struct GC_finalizer_closure *)of;
+    closure->proc((void *)object, closure->cd);
+    return false;
+}
+
+// Answers whether any of them stays.
+static bool queue_tell(void)
+{
+    struct sv_registry *r = &disclaim.table;
+    bool any = false;
+    uint32_t id;
+    while ((id = sv_registry_take(r, &disclaim.queue))) {
+        struct sv_entry *e = sv_registry_entry(r, id);
+        sv_registry_append(r, &disclaim.told, id);
+        if (!e->a)
+            continue;
+        uintptr_t object = ~e->key, of = ~e->a;
+        unsigned tag = e->tag;
+        sv_boehm_unlock();
+        bool stays = object_tell(object, of, tag);
+        sv_boehm_lock();
+        e->tag |= stays ? STAYS : 0;
+        any |= stays;
+    }
+    return any;
+}
+
+// So many of those that were told as fit; what is to be freed is answered.
+static unsigned told_take(bool any_stays, void *gone[FREE_BATCH])
+{
+    struct sv_registry *r = &disclaim.table;
+    unsigned n = 0;
+    uint32_t id;
+    while (n < FREE_BATCH && (id = sv_registry_take(r, &disclaim.told))) {
+        struct sv_entry *e = sv_registry_entry(r, id);
+        if (e->a && (e->tag & STAYS)) {
+            e->tag &= FIRST | KIND;
+            continue;
+        }
+        if (e->a && !any_stays)
+            gone[n++] = (void *)~e->key;
+        if (e->a)
+            sv_registry_unlink(r, id);
+        sv_registry_release(r, id);
+    }
+    return n;
+}
+
+void sv_disclaim_poll(void)
+{
+    int me = sv_os_getpid();
+    sv_boehm_lock();
+    if (disclaim.busy != me && disclaim.queue.first) { // of a fork's parent: it isn't here
+        disclaim.busy = me;
+        bool any_stays = queue_tell();
+        void *gone[FREE_BATCH];
+        while (disclaim.told.first) {
+            unsigned n = told_take(any_stays, gone);
+            sv_boehm_unlock();
+            for (unsigned i = 0; i < n; i++)
+                sv_heap_free(gone[i]);
+            sv_boehm_lock();
+        }
+        disclaim.busy = 0;
+        sv_registry_trim(&disclaim.table);
+    }
+    sv_boehm_unlock();
+}

@@ -1,0 +1,30 @@
+// What finalizers, links, toggle refs and disclaim procedures do for each other; the rest of the
+// face knows boehm.h only.
+#ifndef SV_FINAL_H
+#define SV_FINAL_H
+
+#include "boehm.h"
+#include "registry.h"
+
+// Held: this word was registered, and is a root until the next cycle's hold looks at the tables.
+void sv_final_keep(uintptr_t word);
+
+// In settle: marks what these objects point to, not the objects; pointers of an object into itself
+// are left out where `ignore_self` says so. Drained afterwards, if `drain`.
+void sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool ignore_self);
+
+// All that is queued is marked.
+void sv_final_drain(struct sv_marker *m);
+
+// Marks words of b of entries, if they are addresses of the heap.
+void sv_words_hold(struct sv_marker *m, const struct sv_registry *r);
+
+// Held: the object [lo, hi) is freed by the program.
+void sv_link_forget(uintptr_t lo, uintptr_t hi);
+void sv_toggle_forget(uintptr_t start);
+void sv_disclaim_forget(uintptr_t start);
+
+void sv_link_trim(void); // held, at a safe point: memory goes back after there were many
+void sv_link_count(size_t *short_links, size_t *long_links); // held
+
+#endif
