@@ -203,7 +203,8 @@ static void *own_alloc(size_t size, unsigned kind)
     uint64_t descriptor = kinds[kind].descriptor;
     if (kinds[kind].adjust)
         descriptor += sv_kind_usable(size);
-    return sv_kind_alloc(size, descriptor, kind);
+    void *p = sv_kind_alloc(size, descriptor, kind);
+    return !p || sv_disclaim_add(p, kind) ? p : sv_boehm_oom(size);
 }
 
 static bool entry_kind(uintptr_t start, unsigned *kind)
