@@ -1,6 +1,6 @@
 /*
- * Uses every macro of the C headers once, in C as old as programs are written in. headers.sh compiles
- * it, install.sh runs it too; whether the functions do their work is tested elsewhere.
+ * Uses every macro of the C headers once, in C as old as programs are written in. headers.sh
+ * compiles it, install.sh runs it too; whether the functions do their work is tested elsewhere.
  */
 #include <gc.h>
 #include <gc/gc_disclaim.h>
