@@ -495,7 +495,7 @@ GC_API GC_abort_func GC_CALL GC_get_abort_func(void);
 
 /* ---- Settings ---- */
 
-/* The heap at least so many bytes larger now (0 if that fails); never above so many (0: no limit). */
+/* The heap at least so many bytes larger (0 if that fails); never above so many (0: no limit). */
 GC_API int GC_CALL GC_expand_hp(size_t);
 GC_API void GC_CALL GC_set_max_heap_size(GC_word);
 
