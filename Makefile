@@ -38,12 +38,13 @@ CASES    += $(patsubst test/preload/%.cc,$(BUILD)/test/preload/%,$(wildcard test
 .DELETE_ON_ERROR:
 .SUFFIXES:
 
-all: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/salvage
+all: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1 $(BUILD)/salvage
 
 # ---- what has to be installed: named here, installed by test/deps.sh only ----------------------
 
 JEMALLOC := $(shell $(CC) -print-file-name=libjemalloc_pic.a 2>/dev/null)
-missing   = $(if $(shell command -v $(CC)),,gcc) $(if $(shell command -v objcopy),,binutils) \
+missing   = $(if $(shell command -v $(CC)),,gcc) $(if $(shell command -v $(CXX)),,g++) \
+            $(if $(shell command -v objcopy),,binutils) \
             $(if $(wildcard /usr/include/stdio.h),,libc6-dev) \
             $(if $(filter /%,$(JEMALLOC)),,libjemalloc-dev) \
             $(if $(wildcard /usr/include/ncursesw/curses.h /usr/include/curses.h),,libncurses-dev) \
@@ -220,12 +221,12 @@ test: deps
 	test/run.sh all $(UNIT) $(CASES)
 
 # The programs that use Boehm's collector run on Debian's and on ours.
-test-programs: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1
+test-programs: all
 	test/programs/all.sh
 	test/boehm/clients.sh all
 
 # What Boehm's face promises: programs that run on Debian's library and on ours, names, clients.
-test-boehm: $(BUILD)/libsalvage.so $(BUILD)/libgc.so.1 $(BUILD)/libgccpp.so.1
+test-boehm: all
 	test/boehm/run.sh
 	test/boehm/symbols.sh
 	test/boehm/clients.sh core
@@ -298,7 +299,7 @@ SHARE  := $(DESTDIR)$(PREFIX)/share
 LIBDIR := $(DESTDIR)$(PREFIX)/lib
 HDRDIR := $(DESTDIR)$(PREFIX)/include
 
-install: all $(BUILD)/libgccpp.so.1
+install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(LIBDIR)/pkgconfig $(HDRDIR)/gc $(SHARE)/doc/salvage \
 	    $(SHARE)/man/man1 $(SHARE)/man/man3 $(SHARE)/bash-completion/completions
 	install -m 755 $(BUILD)/salvage $(DESTDIR)$(PREFIX)/bin

@@ -5,16 +5,16 @@
 set -eu
 
 declare -A group=(
-    [build]="gcc libc6-dev make binutils libjemalloc-dev libncurses-dev
+    [build]="gcc g++ libc6-dev make binutils libjemalloc-dev libncurses-dev
              libdw-dev libiberty-dev libjansson-dev libprotobuf-c-dev protobuf-c-compiler
              zlib1g-dev libxml2-dev"
-    [test]="g++ libcriterion-dev python3 perl jq sqlite3 tcl git xz-utils
+    [test]="libcriterion-dev python3 perl jq sqlite3 tcl git xz-utils
              python3-jsonschema libxml2-utils golang-go"
     [leaks]="clang valgrind chromium liblsan0 jq git binutils gdb tmux gawk perl tcl lua5.4 sqlite3 vim
              redis-server redis-tools guile-3.0 nodejs python3"
     [demo]="jq time"
     [bench]="jq time python3"
-    [boehm]="libgc-dev g++"
+    [boehm]="libgc-dev"
     [clients]="libgc-dev"
     [programs]="python3 perl jq sqlite3 tcl git xz-utils"
     [lint]="clang clang-format clang-tidy cppcheck"
