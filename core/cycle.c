@@ -830,6 +830,9 @@ const char *sv_cycle_stop(void)
     const char *reason = sv_world_stop(procfd);
     if (reason)
         stop_locks_drop();
+    else
+        atomic_fetch_or_explicit(&sv_world_me->distrusted, SV_DISTRUST_STOPPER,
+                                 memory_order_relaxed);
     if (procfd >= 0)
         sv_os_close(procfd);
     return reason;
@@ -837,6 +840,8 @@ const char *sv_cycle_stop(void)
 
 void sv_cycle_start(void)
 {
+    atomic_fetch_and_explicit(&sv_world_me->distrusted, ~(uint32_t)SV_DISTRUST_STOPPER,
+                              memory_order_relaxed);
     sv_world_resume();
     stop_locks_drop();
 }
