@@ -992,3 +992,15 @@ void sv_cycle_root_remove(uintptr_t lo, uintptr_t hi)
     sv_rootset_remove(lo, hi);
     sv_world_unlock();
 }
+
+bool sv_cycle_root_leave(uintptr_t lo, uintptr_t hi)
+{
+    bool ok = true;
+    sv_world_lock();
+    if (hi)
+        ok = sv_rootset_leave(lo, hi);
+    else
+        sv_rootset_leave_none();
+    sv_world_unlock();
+    return ok;
+}
