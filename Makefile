@@ -168,8 +168,9 @@ $(BUILD)/salvage: $(BUILD)/preload/command/main.c.o $(BUILD)/command.a Makefile
 
 # ---- tests -------------------------------------------------------------------------------------
 
-# A unit test takes what it needs of core and scanners from an archive, and interposes nothing.
-$(BUILD)/units.a: $(call obj,$(CORE) $(SCANNERS)) $(BUILD)/meta.o
+# A unit test takes what it needs of core and scanners (and a table of the face) from an archive, and
+# interposes nothing.
+$(BUILD)/units.a: $(call obj,$(CORE) $(SCANNERS) preload/boehm/table.c) $(BUILD)/meta.o
 	@rm -f $@
 	ar rcs $@ $^
 

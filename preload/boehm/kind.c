@@ -203,7 +203,11 @@ static void *own_alloc(size_t size, unsigned kind)
     uint64_t descriptor = kinds[kind].descriptor;
     if (kinds[kind].adjust)
         descriptor += sv_kind_usable(size);
-    return sv_kind_alloc(size, descriptor, kind);
+    void *p = sv_kind_alloc(size, descriptor, kind);
+    if (sv_likely(!p || sv_disclaim_add(p, kind)))
+        return p;
+    GC_free(p);
+    return sv_boehm_oom(size);
 }
 
 static bool entry_kind(uintptr_t start, unsigned *kind)
