@@ -288,7 +288,8 @@ enum sv_distrust {
     SV_DISTRUST_CANCELLED = 2, // cancellation runs the program's clean-up inside the gate
     SV_DISTRUST_SHARED = 4,    // other tasks use its thread-local storage: clone(2)
     SV_DISTRUST_ASTRAY = 8,    // it ran code of the program's inside the gate
-    SV_DISTRUST_VFORK = 16     // a vfork child is running in its place
+    SV_DISTRUST_VFORK = 16,    // a vfork child is running in its place
+    SV_DISTRUST_STOPPER = 32   // it has stopped the world for the program, and may not wait for it
 };
 
 #endif

@@ -830,6 +830,9 @@ const char *sv_cycle_stop(void)
     const char *reason = sv_world_stop(procfd);
     if (reason)
         stop_locks_drop();
+    else
+        atomic_fetch_or_explicit(&sv_world_me->distrusted, SV_DISTRUST_STOPPER,
+                                 memory_order_relaxed);
     if (procfd >= 0)
         sv_os_close(procfd);
     return reason;
@@ -837,6 +840,8 @@ const char *sv_cycle_stop(void)
 
 void sv_cycle_start(void)
 {
+    atomic_fetch_and_explicit(&sv_world_me->distrusted, ~(uint32_t)SV_DISTRUST_STOPPER,
+                              memory_order_relaxed);
     sv_world_resume();
     stop_locks_drop();
 }
@@ -986,4 +991,16 @@ void sv_cycle_root_remove(uintptr_t lo, uintptr_t hi)
     sv_world_lock();
     sv_rootset_remove(lo, hi);
     sv_world_unlock();
+}
+
+bool sv_cycle_root_leave(uintptr_t lo, uintptr_t hi)
+{
+    bool ok = true;
+    sv_world_lock();
+    if (hi)
+        ok = sv_rootset_leave(lo, hi);
+    else
+        sv_rootset_leave_none();
+    sv_world_unlock();
+    return ok;
 }

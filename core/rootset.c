@@ -39,6 +39,7 @@
 
 #define OWN_MAX 8
 #define NAMED_MAX 2048
+#define LEFT_MAX 512
 #define MISSED_MAX 256
 #define FORGET_MAX 64             // records of ended threads given up in one stop
 #define FRAMES_BELOW 8192u        // bytes of stack that marking uses below base_make
@@ -56,6 +57,8 @@ static struct {
     size_t nown;
     struct sv_mapping named[NAMED_MAX]; // world lock: the program's explicit roots
     size_t nnamed;
+    struct sv_mapping left[LEFT_MAX]; // world lock: what the program wants left out
+    size_t nleft;
     struct sv_maps maps;    // cycle lock; kept, it only grows
     struct sv_pages pages;  // cycle lock
     bool opened;            // cycle lock: `pages` from open to release, not from begin to end
@@ -91,6 +94,19 @@ void sv_rootset_remove(uintptr_t lo, uintptr_t hi)
     for (size_t i = set.nnamed; i-- > 0;)
         if (set.named[i].lo >= lo && set.named[i].hi <= hi)
             set.named[i] = set.named[--set.nnamed];
+}
+
+bool sv_rootset_leave(uintptr_t lo, uintptr_t hi)
+{
+    if (set.nleft == LEFT_MAX)
+        return false;
+    set.left[set.nleft++] = (struct sv_mapping){(lo + 7) & ~(uintptr_t)7, hi & ~(uintptr_t)7, 0};
+    return true;
+}
+
+void sv_rootset_leave_none(void)
+{
+    set.nleft = 0;
 }
 
 const struct sv_pages *sv_rootset_pages(void)
@@ -321,10 +337,10 @@ static size_t threads_count(void)
     return n;
 }
 
-// The collector's own memory. World's and metadata's lock held.
+// The collector's own memory, and what the program wants left out. World's and metadata's lock held.
 static bool base_make(uintptr_t sp)
 {
-    size_t n = OWN_MAX + 4;
+    size_t n = OWN_MAX + 4 + set.nleft;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
         n += t->worker;
     sv_metadata_each(base_count, &n);
@@ -332,6 +348,8 @@ static bool base_make(uintptr_t sp)
         return false;
     for (size_t i = 0; i < set.nown; i++)
         ranges_add(&set.base, set.own[i].lo, set.own[i].hi);
+    for (size_t i = 0; i < set.nleft; i++)
+        ranges_add(&set.base, set.left[i].lo, set.left[i].hi);
     sv_region_each(base_add, &set.base);
     sv_metadata_each(base_add, &set.base);
     struct sv_mapping own = sv_maps_own(&set.maps);

@@ -68,4 +68,9 @@ void sv_rootset_exclude(uintptr_t lo, uintptr_t hi);
 bool sv_rootset_add(uintptr_t lo, uintptr_t hi);
 void sv_rootset_remove(uintptr_t lo, uintptr_t hi);
 
+// Ranges that the program wants left out, wherever they lie; and none of them any more. World lock
+// held. False: too many.
+bool sv_rootset_leave(uintptr_t lo, uintptr_t hi);
+void sv_rootset_leave_none(void);
+
 #endif

@@ -303,7 +303,7 @@ int __libc_start_main(main_fn *fn, int argc, char **argv, void (*init)(void), vo
                       void (*rtld_fini)(void), void *stack_end)
 {
     start_fn *real = sv_real_alone(__libc_start_main);
-    if (getenv("SALVAGE"))
+    if (getenv("SALVAGE") || getenv("GC_FIND_LEAK"))
         sv_init();
     if (end.on) {
         if (sv_options.abandoned)

@@ -50,6 +50,14 @@ static const char *environment_get(const char *name)
     return NULL;
 }
 
+// Users of Boehm's collector ask for leaks by a variable of its own; what SALVAGE says has
+// precedence.
+static const char *options_text(void)
+{
+    const char *text = environment_get("SALVAGE");
+    return !text && environment_get("GC_FIND_LEAK") ? "mode=leaks,exitcode=0" : text;
+}
+
 // Our own writable segment: caches, tables and locks, whose words look like pointers into the heap.
 static void own_data_exclude(void)
 {
@@ -92,7 +100,7 @@ void sv_init(void)
         return;
     begun = true;
     if (!getauxval(AT_SECURE))
-        sv_options_parse(environment_get("SALVAGE"));
+        sv_options_parse(options_text());
     if (!sv_first_here())
         sv_options.mode = SV_MODE_OFF;
     if (strcmp(sv_options.log, "stderr") != 0)

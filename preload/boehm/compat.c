@@ -6,3 +6,9 @@
 
 // bdwgc's tables, which some debuggers' scripts look up.
 char GC_arrays[1];
+
+// The collector marks what finalizers need by itself; programs call this from their own
+// GC_push_other_roots.
+__attribute__((weak)) void GC_push_finalizer_structures(void)
+{
+}

@@ -1,6 +1,8 @@
 // Roots that the program names or tells of. All that the process has mapped is looked at anyway,
 // stacks, libraries' data and what malloc handed out included; so naming roots only adds (core's
-// list), and what is excluded stays a root: an object is kept longer, never lost.
+// list). What is excluded is left out as the program says. A library's data that the callback says
+// no to, or GC_set_no_dls, stays a root: it is known by address, and what is mapped there once the
+// library is gone has to count. An object is kept longer so, never lost.
 //
 // GC_push_other_roots is called in each stop that tries to end the mark, by the thread that drives
 // the cycle; what it calls in turn marks with that stop's marker (sv_boehm_marker).
@@ -83,12 +85,15 @@ void GC_clear_roots(void)
 
 void GC_exclude_static_roots(void *lo, void *hi)
 {
-    (void)lo;
-    (void)hi;
+    sv_boehm_init();
+    if ((uintptr_t)lo < (uintptr_t)hi)
+        sv_cycle_root_leave((uintptr_t)lo, (uintptr_t)hi); // too many: looked at all the same
 }
 
 void GC_clear_exclusion_table(void)
 {
+    if (sv_boehm_ready)
+        sv_cycle_root_leave(0, 0);
 }
 
 // ---- libraries' data ----------------------------------------------------------------------------
