@@ -7,6 +7,8 @@
 #include "gc/gc.h"
 #include "mark.h"
 
+#define BATCH 256u
+
 static struct sv_table uncollectable; // held: a: whether it holds no pointers
 
 static void *uncollectable_add(void *p, size_t size, bool atomic)
@@ -57,13 +59,32 @@ bool sv_uncollectable_forget(uintptr_t start)
     return e;
 }
 
-static bool entry_hold(struct sv_table_entry *e, void *m)
+// Addresses on their way to the marker. As a range of words they are looked at many at a time, which
+// one by one would each wait for memory.
+struct batch {
+    struct sv_marker *m;
+    unsigned n;
+    uintptr_t words[BATCH];
+};
+
+static void batch_mark(struct batch *b)
 {
-    sv_mark_word(m, ~e->key);
+    sv_mark_range(b->m, (uintptr_t)b->words, (uintptr_t)(b->words + b->n), false);
+    b->n = 0;
+}
+
+static bool entry_hold(struct sv_table_entry *e, void *arg)
+{
+    struct batch *b = arg;
+    b->words[b->n++] = ~e->key;
+    if (b->n == BATCH)
+        batch_mark(b);
     return true;
 }
 
 void sv_uncollectable_hold(struct sv_marker *m)
 {
-    sv_table_each(&uncollectable, entry_hold, m);
+    struct batch b = {.m = m};
+    sv_table_each(&uncollectable, entry_hold, &b);
+    batch_mark(&b);
 }
