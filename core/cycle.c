@@ -644,6 +644,16 @@ void sv_cycle_gcpercent(uint32_t percent)
     sv_lock_release(&cycle.lock);
 }
 
+void sv_cycle_floor(uint64_t bytes)
+{
+    if (!cycle.enabled)
+        return;
+    sv_lock_acquire(&cycle.lock);
+    cycle.pacer.floor = bytes;
+    trigger_set();
+    sv_lock_release(&cycle.lock);
+}
+
 // Under a memory limit the goal moves with what is mapped, and what is free goes back at once.
 static void limit_poll(void)
 {

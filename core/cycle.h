@@ -26,6 +26,9 @@ void sv_cycle_settle(void);
 // of a cycle. No lock held.
 void sv_cycle_gcpercent(uint32_t percent);
 
+// No cycle by growth ends below so many bytes; likewise.
+void sv_cycle_floor(uint64_t bytes);
+
 // Between the two all other threads of the program's stand still, and the caller has all locks of
 // the core: it may neither allocate nor wait. NULL, or why not: then don't call the other.
 const char *sv_cycle_stop(void);

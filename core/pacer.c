@@ -68,7 +68,7 @@ void sv_pacer_init(struct sv_pacer *p, uint32_t gcpercent, uint64_t memlimit, ui
 
 static uint64_t goal_floor(const struct sv_pacer *p)
 {
-    return SV_PACER_FIRST * p->gcpercent / 100;
+    return max_of(SV_PACER_FIRST * p->gcpercent / 100, p->floor);
 }
 
 // Roots count for at most what is live: a program with gigabytes of its own mappings and a small

@@ -35,24 +35,25 @@ struct sv_pacer_found {            // what a cycle found
 };
 
 struct sv_pacer {
-    uint32_t gcpercent;            // const: growth in percent, SV_PACER_OFF
-    uint32_t procs;                // const: processors that the process may use
-    uint64_t memlimit;             // const: bytes, SV_PACER_NOLIMIT
-    bool stw;                      // const: cycles stop the world, so the trigger is the goal
-    bool marking;                  // start, end: a cycle runs
-    bool sweeping;                 // commit, swept: the last cycle's garbage isn't all swept
-    bool yielded;                  // commit: some cycle gave something back
-    uint32_t stretch;              // commit: times the ordinary growth that the goal allows: 1..3
-    uint64_t kept;                 // commit: bytes that earlier goals allowed, less those released
-    uint64_t released;             // commit: bytes ever given back to the kernel
-    uint64_t marked;               // commit: bytes that the last cycle marked
-    uint64_t work_heap;            // commit: its work on objects ...
-    uint64_t work_live;            // commit: ... of so many bytes that were live when it started
-    uint64_t work_roots;           // commit: its work on roots
-    uint64_t postponed;            // abandon, due: not before so many bytes are live; 0: no such
-    uint64_t triggered;            // start: bytes live when the cycle started
-    uint64_t cpu;                  // commit: ns that all cycles took
-    uint64_t cpu_bytes;            // commit: bytes that they marked in this time
+    uint32_t gcpercent;  // const: growth in percent, SV_PACER_OFF
+    uint32_t procs;      // const: processors that the process may use
+    uint64_t memlimit;   // const: bytes, SV_PACER_NOLIMIT
+    uint64_t floor;      // between cycles: bytes that the program wants to use; 0: no such
+    bool stw;            // const: cycles stop the world, so the trigger is the goal
+    bool marking;        // start, end: a cycle runs
+    bool sweeping;       // commit, swept: the last cycle's garbage isn't all swept
+    bool yielded;        // commit: some cycle gave something back
+    uint32_t stretch;    // commit: times the ordinary growth that the goal allows: 1..3
+    uint64_t kept;       // commit: bytes that earlier goals allowed, less those released
+    uint64_t released;   // commit: bytes ever given back to the kernel
+    uint64_t marked;     // commit: bytes that the last cycle marked
+    uint64_t work_heap;  // commit: its work on objects ...
+    uint64_t work_live;  // commit: ... of so many bytes that were live when it started
+    uint64_t work_roots; // commit: its work on roots
+    uint64_t postponed;  // abandon, due: not before so many bytes are live; 0: no such
+    uint64_t triggered;  // start: bytes live when the cycle started
+    uint64_t cpu;        // commit: ns that all cycles took
+    uint64_t cpu_bytes;  // commit: bytes that they marked in this time
     struct sv_pacer_memory memory; // commit, memory
     double cons[SV_PACER_HISTORY]; // end: bytes of growth for a byte of work, last cycles
     uint32_t cons_next;            // end: the oldest of them

@@ -155,6 +155,8 @@ static void log_begin(void)
         sv_options.gctrace = 2;
 }
 
+static bool expand(size_t bytes);
+
 static void sizes_begin(void)
 {
     const char *initial = secure_getenv("GC_INITIAL_HEAP_SIZE");
@@ -164,10 +166,9 @@ static void sizes_begin(void)
         GC_set_max_heap_size(most);
     size_t least = initial ? bytes_parse(initial) : 0;
     if (least)
-        GC_expand_hp(least);
+        expand(least);
     long divisor = number_of("GC_FREE_SPACE_DIVISOR");
-    if (divisor > 0)
-        GC_set_free_space_divisor((GC_word)divisor);
+    GC_set_free_space_divisor(divisor > 0 ? (GC_word)divisor : get(GC_free_space_divisor));
 }
 
 static void markers_begin(void)
@@ -325,15 +326,23 @@ void GC_set_max_heap_size(GC_word bytes)
     atomic_store_explicit(&sv_heap_limit, pages ? pages : 1, memory_order_relaxed);
 }
 
-// Memory is taken from the kernel when it is needed: here it only counts.
-int GC_expand_hp(size_t bytes)
+// Memory is taken from the kernel when it is needed: here it counts, and no cycle comes before it is
+// in use.
+static bool expand(size_t bytes)
 {
     uint64_t limit = atomic_load_explicit(&sv_heap_limit, memory_order_relaxed);
     size_t size = GC_get_heap_size() + bytes;
     if (size < bytes || size >> SV_PAGE_SHIFT > limit || size > sv_heap.size)
-        return 0;
+        return false;
     set(control.expanded, size);
-    return 1;
+    sv_cycle_floor(size);
+    return true;
+}
+
+int GC_expand_hp(size_t bytes)
+{
+    sv_boehm_init();
+    return expand(bytes);
 }
 
 void GC_set_free_space_divisor(GC_word divisor)
