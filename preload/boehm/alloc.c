@@ -478,10 +478,7 @@ SV_EXPORT void *GC_is_valid_displacement(void *p)
 
 SV_EXPORT void *GC_is_visible(void *p)
 {
-    size_t size;
-    unsigned code;
-    if ((uintptr_t)p % sizeof(void *) ||
-        (sv_boehm_start(p, &size, &code) ? sv_code_noscan(code) : GC_is_heap_ptr(p)))
+    if ((uintptr_t)p % sizeof(void *) || (GC_is_heap_ptr(p) && !GC_base(p)))
         GC_is_visible_print_proc(p);
     return p;
 }

@@ -51,6 +51,7 @@ static void *uncollectable_add(void *p, size_t size)
         word = sv_uncollectable_at((uintptr_t)p, &bit);
     }
     atomic_fetch_or_explicit(word, bit, memory_order_relaxed);
+    __atomic_fetch_add(&GC_non_gc_bytes, GC_size(p), __ATOMIC_RELAXED);
     return p;
 }
 
@@ -68,8 +69,8 @@ void sv_uncollectable_forget(uintptr_t start)
 {
     uint64_t bit;
     sv_uncollectable_word *word = sv_uncollectable_at(start, &bit);
-    if (word)
-        atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed);
+    if (word && atomic_fetch_and_explicit(word, ~bit, memory_order_relaxed) & bit)
+        __atomic_fetch_sub(&GC_non_gc_bytes, GC_size((void *)start), __ATOMIC_RELAXED);
 }
 
 // ---- in a cycle ---------------------------------------------------------------------------------
