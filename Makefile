@@ -247,7 +247,8 @@ FORMATTED = $(wildcard core/*.[ch] scanners/*.[ch] preload/*.[ch] preload/includ
             test/unit/*.[ch] test/preload/*.[ch] test/preload/*.cc test/preload/lib/*.[ch] \
             test/bench/*.c test/bench/collect/*.[ch] \
             test/leaks/*.[ch] test/leaks/*.cc test/leaks/lib/*.c \
-            test/boehm/*.[ch] test/boehm/cxx.cc)
+            preload/boehm/*.[ch] preload/boehm/*.cc preload/include/gc/*.h \
+            test/boehm/*.[ch] test/boehm/cxx.cc test/boehm/headers/*.c test/boehm/headers/*.cc)
 ANALYSED  = $(filter %.c,$(CORE) $(SCANNERS) $(PRELOAD))
 ANALYSED_TEST = $(filter-out test/unit/command_%,$(wildcard test/unit/*.c test/preload/*.c \
                 test/preload/lib/*.c test/bench/*.c test/bench/collect/*.c test/command/*.c \

@@ -562,6 +562,7 @@ static const char *stop_finish(uint64_t limit)
     if (!reason && (!beside || phase.done))
         reason = scan_stopped(limit, true);
     if (!reason && phase.done && sv_client) {
+        sv_crew_dismiss(); // the client has no work for two
         sv_client->settle(&phase.marker[0]);
         reason = marker_failed();
     }

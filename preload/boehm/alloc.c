@@ -29,6 +29,7 @@
 #include "profile.h"
 #include "span.h"
 #include "text.h"
+#include "uncollectable.h"
 #include "unlisted.h"
 #include "unwind.h"
 
@@ -285,10 +286,10 @@ __attribute__((noinline)) static void free_slow(void *p)
 // Before its slot can be another object's.
 static void object_forget(void *p)
 {
-    if (sv_unlikely(sv_object_noted((uintptr_t)p))) {
+    if (sv_unlikely(sv_uncollectable_is((uintptr_t)p)))
         sv_uncollectable_forget((uintptr_t)p);
+    if (sv_unlikely(sv_object_noted((uintptr_t)p)))
         sv_kind_forget((uintptr_t)p);
-    }
     sv_final_forget((uintptr_t)p);
 }
 
@@ -316,9 +317,9 @@ SV_EXPORT void GC_free(void *p)
 // Another object like the one at p, whose code that is.
 static void *like_alloc(void *p, size_t size, unsigned code)
 {
-    bool atomic;
-    if (sv_object_noted((uintptr_t)p) && sv_uncollectable_find((uintptr_t)p, &atomic))
-        return atomic ? GC_malloc_atomic_uncollectable(size) : GC_malloc_uncollectable(size);
+    if (sv_uncollectable_is((uintptr_t)p))
+        return sv_code_noscan(code) ? GC_malloc_atomic_uncollectable(size)
+                                    : GC_malloc_uncollectable(size);
     if (sv_code_traced(code))
         return sv_kind_like((uintptr_t)p, size);
     return sv_code_noscan(code) ? GC_malloc_atomic(size) : GC_malloc(size);
@@ -353,11 +354,11 @@ static void *realloc_large(void *p, size_t size, size_t old, unsigned code)
     return to;
 }
 
-// Pages of a large object move only where no table knows it by its address.
+// Pages of a large object move only where nothing else knows it by its address.
 static bool moves_whole(const void *p, size_t size, unsigned code)
 {
     return sv_code_class(code) == SV_CLASS_LARGE && !sv_code_traced(code) && size > SV_SMALL_MAX &&
-           !sv_object_noted((uintptr_t)p);
+           !sv_uncollectable_is((uintptr_t)p) && !sv_profile_on;
 }
 
 SV_EXPORT void *GC_realloc(void *p, size_t size)
@@ -477,10 +478,7 @@ SV_EXPORT void *GC_is_valid_displacement(void *p)
 
 SV_EXPORT void *GC_is_visible(void *p)
 {
-    size_t size;
-    unsigned code;
-    if ((uintptr_t)p % sizeof(void *) ||
-        (sv_boehm_start(p, &size, &code) ? sv_code_noscan(code) : GC_is_heap_ptr(p)))
+    if ((uintptr_t)p % sizeof(void *) || (GC_is_heap_ptr(p) && !GC_base(p)))
         GC_is_visible_print_proc(p);
     return p;
 }

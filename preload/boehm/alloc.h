@@ -31,7 +31,4 @@ static inline bool sv_object_noted(uintptr_t start)
 // An atomic object that is zero.
 void *sv_atomic_zeroed(size_t size);
 
-// Is it uncollectable, and without pointers? No lock held.
-bool sv_uncollectable_find(uintptr_t start, bool *atomic);
-
 #endif

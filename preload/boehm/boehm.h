@@ -79,7 +79,7 @@ void *sv_boehm_oom(size_t bytes);
 // ---- uncollectable.c, kind.c: parts of the client's hooks ---------------------------------------
 
 void sv_uncollectable_hold(struct sv_marker *m); // held
-bool sv_uncollectable_forget(uintptr_t start);   // GC_free, no lock held: was it one?
+void sv_uncollectable_forget(uintptr_t start);   // GC_free; any thread, lock or not
 void sv_kind_push(struct sv_marker *m);          // held, stopped: marks by procedures
 bool sv_kind_settle(struct sv_marker *m); // the same for what was marked since; true: marked more
 void sv_kind_commit(void);                // held, stopped: forgets objects that aren't marked

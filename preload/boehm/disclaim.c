@@ -8,6 +8,7 @@
 // nothing is freed before all have been, and nothing at all, but by a later cycle, when one of them
 // stays: it may point to the others.
 #define GC_BUILD
+#include "cache.h"
 #include "export.h"
 #include "final.h"
 #include "gc/gc.h"
@@ -17,7 +18,7 @@
 #include "os.h"
 
 #define KINDS 256u
-#define FREE_BATCH 64u
+#define BATCH 64u
 
 enum {         // in an entry's tag
     FIRST = 1, // all that it points to outlives it
@@ -32,6 +33,7 @@ static struct {
     struct sv_registry_list queue; // held
     struct sv_registry_list told;  // held: the procedure was called
     int busy;                      // held: the process in which a thread is calling procedures
+    struct sv_marker *marker;      // held, in settle
     size_t nheld;                  // held: closures of the heap, ever
 } disclaim;
 
@@ -127,34 +129,46 @@ void sv_disclaim_hold(struct sv_marker *m)
     list_mark(m, &disclaim.told);
 }
 
+// One that is marked by then, because another dead one points to it, isn't dead in this cycle.
 static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_marked)
 {
     struct sv_mark_place at;
     (void)a_marked;
-    if (!marked && sv_mark_find(~sv_registry_entry(r, id)->key, &at))
-        sv_registry_append(r, &disclaim.dead, id);
-    else if (!marked) // there is no such object any more
-        sv_registry_remove(r, id);
+    if (marked)
+        return;
+    if (!sv_mark_find(~sv_registry_entry(r, id)->key, &at)) {
+        sv_registry_remove(r, id); // there is no such object any more
+        return;
+    }
+    sv_registry_append(r, &disclaim.dead, id);
+    if (sv_registry_entry(r, id)->tag & FIRST)
+        sv_contents_mark(disclaim.marker, &at, false);
+}
+
+// What it points to may be marked already.
+static void due_mark(struct sv_marker *m, const struct sv_entry *e)
+{
+    if (e->tag & FIRST)
+        sv_mark_black(m, (void *)~e->key);
+    else
+        sv_mark_word(m, ~e->key);
 }
 
 void sv_disclaim_settle(struct sv_marker *m)
 {
     struct sv_registry *r = &disclaim.table;
-    struct sv_mark_place at;
     uint32_t id;
     disclaim.dead = disclaim.due = (struct sv_registry_list){0, 0};
     if (sv_leaks_on || !r->hashed)
         return;
+    disclaim.marker = m;
     sv_registry_walk(r, dead_add);
-    for (id = disclaim.dead.first; id; id = sv_registry_entry(r, id)->list)
-        if ((sv_registry_entry(r, id)->tag & FIRST) &&
-            sv_mark_find(~sv_registry_entry(r, id)->key, &at))
-            sv_contents_mark(m, &at, false);
     sv_final_drain(m);
     while ((id = sv_registry_take(r, &disclaim.dead)))
         if (!sv_registry_marked(~sv_registry_entry(r, id)->key))
             sv_registry_append(r, &disclaim.due, id);
-    list_mark(m, &disclaim.due);
+    for (id = disclaim.due.first; id; id = sv_registry_entry(r, id)->list)
+        due_mark(m, sv_registry_entry(r, id));
     sv_final_drain(m);
 }
 
@@ -180,35 +194,52 @@ static bool object_tell(uintptr_t object, uintptr_t of, unsigned tag)
     return false;
 }
 
+struct told {
+    uint32_t id;
+    unsigned tag;
+    uintptr_t object, of;
+};
+
+// Some of the queue, which go to those that were told.
+static unsigned queue_take(struct told told[BATCH])
+{
+    struct sv_registry *r = &disclaim.table;
+    unsigned n = 0;
+    uint32_t id;
+    while (n < BATCH && (id = sv_registry_take(r, &disclaim.queue))) {
+        const struct sv_entry *e = sv_registry_entry(r, id);
+        if (e->a)
+            told[n++] = (struct told){id, e->tag, ~e->key, ~e->a};
+        sv_registry_append(r, &disclaim.told, id);
+    }
+    return n;
+}
+
 // Answers whether any of them stays.
 static bool queue_tell(void)
 {
-    struct sv_registry *r = &disclaim.table;
+    struct told told[BATCH];
     bool any = false;
-    uint32_t id;
-    while ((id = sv_registry_take(r, &disclaim.queue))) {
-        struct sv_entry *e = sv_registry_entry(r, id);
-        sv_registry_append(r, &disclaim.told, id);
-        if (!e->a)
-            continue;
-        uintptr_t object = ~e->key, of = ~e->a;
-        unsigned tag = e->tag;
+    for (unsigned n; (n = queue_take(told));) {
         sv_boehm_unlock();
-        bool stays = object_tell(object, of, tag);
+        for (unsigned i = 0; i < n; i++)
+            told[i].tag = object_tell(told[i].object, told[i].of, told[i].tag) ? STAYS : 0;
         sv_boehm_lock();
-        e->tag |= stays ? STAYS : 0;
-        any |= stays;
+        for (unsigned i = 0; i < n; i++) {
+            sv_registry_entry(&disclaim.table, told[i].id)->tag |= told[i].tag & STAYS;
+            any |= told[i].tag != 0;
+        }
     }
     return any;
 }
 
 // So many of those that were told as fit; what is to be freed is answered.
-static unsigned told_take(bool any_stays, void *gone[FREE_BATCH])
+static unsigned told_take(bool any_stays, void *gone[BATCH])
 {
     struct sv_registry *r = &disclaim.table;
     unsigned n = 0;
     uint32_t id;
-    while (n < FREE_BATCH && (id = sv_registry_take(r, &disclaim.told))) {
+    while (n < BATCH && (id = sv_registry_take(r, &disclaim.told))) {
         struct sv_entry *e = sv_registry_entry(r, id);
         if (e->a && (e->tag & STAYS)) {
             e->tag &= FIRST | KIND;
@@ -230,12 +261,13 @@ void sv_disclaim_poll(void)
     if (disclaim.busy != me && disclaim.queue.first) { // of a fork's parent: it isn't here
         disclaim.busy = me;
         bool any_stays = queue_tell();
-        void *gone[FREE_BATCH];
+        void *gone[BATCH];
         while (disclaim.told.first) {
             unsigned n = told_take(any_stays, gone);
             sv_boehm_unlock();
             for (unsigned i = 0; i < n; i++)
-                sv_heap_free(gone[i]);
+                if (!sv_cache_free(gone[i]))
+                    sv_heap_free(gone[i]);
             sv_boehm_lock();
         }
         disclaim.busy = 0;

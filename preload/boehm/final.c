@@ -23,6 +23,7 @@
 #include "heap.h"
 #include "leaks.h"
 #include "metadata.h"
+#include "options.h"
 #include "text.h"
 
 enum order { ORDER_NORMAL, ORDER_IGNORE_SELF, ORDER_NONE, ORDER_UNREACHABLE };
@@ -33,7 +34,15 @@ enum order { ORDER_NORMAL, ORDER_IGNORE_SELF, ORDER_NONE, ORDER_UNREACHABLE };
 #define SEARCH_STACK 512u
 #define SEARCH_SEEN 1024u
 #define KEEP_MIN 64u
+#define SMALL 128u     // bytes of objects that are looked at for a pointer first
 #define NESTED_MAX 16u // beyond that, finalizers don't lead to others being run
+
+// In groups, so that the marker has something to have on its way from memory.
+struct group {
+    struct sv_marker *marker;
+    uint32_t id[GROUP]; // dead objects of which something was marked
+    unsigned n;
+};
 
 // Of an entry: a is ~fn, b the closure's data, the tag its order; on a queue it is unlinked.
 static struct {
@@ -51,6 +60,7 @@ static struct {
     uintptr_t cycles[CYCLES_MAX];  // held, from settle to commit: to warn about
     unsigned ncycles;              // likewise
     long budget;                   // in settle: words that may be looked at for cycles
+    struct group group;            // in settle
     GC_await_finalize_proc await;  // held
 } final;
 
@@ -119,9 +129,9 @@ static void finalizer_register(void *object, struct closure new, GC_finalization
                                void **old_cd, enum order order)
 {
     struct closure old = {NULL, NULL};
-    struct sv_mark_place at;
-    sv_boehm_init();
-    if (sv_mark_find((uintptr_t)object, &at)) { // what isn't ours never dies
+    if (sv_unlikely(!sv_boehm_ready))
+        sv_boehm_init();
+    if (sv_registry_in_heap((uintptr_t)object)) { // what isn't of the heap never dies
         sv_boehm_lock();
         old = entry_register((uintptr_t)object, new, order);
         sv_boehm_unlock();
@@ -242,16 +252,30 @@ static void range_mark(struct sv_marker *m, uintptr_t lo, uintptr_t hi)
     sv_mark_range(m, lo, hi, false);
 }
 
-void sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool ignore_self)
+// Most small objects that have a finalizer hold a handle and no pointer.
+static bool points_anywhere(uintptr_t lo, uintptr_t end)
+{
+    bool any = false;
+    for (uintptr_t p = lo; p + sizeof(uintptr_t) <= end; p += 4) {
+        uintptr_t word;
+        memcpy(&word, (const void *)p, sizeof word);
+        any |= sv_registry_in_heap(word);
+    }
+    return any;
+}
+
+bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool ignore_self)
 {
     size_t size = sv_span_slot_size(at->span);
     uintptr_t lo = at->start, end = lo + size;
     if (sv_code_noscan(at->span->code))
-        return;
+        return false;
     if (sv_code_traced(at->span->code)) {
         sv_client->trace(m, lo, size);
-        return;
+        return true;
     }
+    if (size <= SMALL && !sv_options.tagbits && !points_anywhere(lo, end))
+        return false;
     for (uintptr_t p = lo; ignore_self && p < end; p += sizeof(uintptr_t)) {
         if (*(const uintptr_t *)p - at->start < size) {
             range_mark(m, lo, p);
@@ -259,6 +283,7 @@ void sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
         }
     }
     range_mark(m, lo, end);
+    return true;
 }
 
 // Does what the object points to lead back to it? Only so far as the budget reaches: no is also "not
@@ -324,50 +349,36 @@ static uintptr_t entry_object(uint32_t id)
     return ~sv_registry_entry(&final.table, id)->key;
 }
 
-static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_marked)
-{
-    (void)a_marked;
-    if (!marked)
-        sv_registry_append(r, &final.dead, id);
-}
-
-// Marks what an object that wasn't marked points to, for those that have to wait for it. False: it
-// was marked by an earlier group, or isn't there.
-static bool dead_contents_mark(struct sv_marker *m, uint32_t id)
-{
-    struct sv_mark_place at;
-    enum order order = entry_order(id);
-    if (order == ORDER_NONE || sv_registry_marked(entry_object(id)) ||
-        !sv_mark_find(entry_object(id), &at))
-        return false;
-    sv_contents_mark(m, &at, order == ORDER_IGNORE_SELF);
-    return true;
-}
-
 // What was marked by its own group may lead to itself.
-static void group_search(const uint32_t *group, unsigned n)
+static void group_search(struct group *g)
 {
-    for (unsigned i = 0; i < n; i++) {
-        uintptr_t object = entry_object(group[i]);
+    sv_final_drain(g->marker);
+    for (unsigned i = 0; i < g->n; i++) {
+        uintptr_t object = entry_object(g->id[i]);
         if (final.budget > 0 && final.ncycles < CYCLES_MAX && sv_registry_marked(object) &&
-            cycle_find(object, entry_order(group[i]) == ORDER_IGNORE_SELF))
+            cycle_find(object, entry_order(g->id[i]) == ORDER_IGNORE_SELF))
             final.cycles[final.ncycles++] = object;
     }
+    g->n = 0;
 }
 
-// In groups, so that the marker has something to have on its way from memory.
-static void dead_contents_mark_all(struct sv_marker *m)
+// Marks what an object that isn't marked points to, which has to wait for it. One that another's
+// group has marked is waiting itself, and isn't found here.
+static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_marked)
 {
-    final.budget = SEARCH_WORDS;
-    final.ncycles = 0;
-    for (uint32_t id = final.dead.first; id;) {
-        uint32_t group[GROUP];
-        unsigned n = 0;
-        for (; id && n < GROUP; id = sv_registry_entry(&final.table, id)->list)
-            if (dead_contents_mark(m, id))
-                group[n++] = id;
-        sv_final_drain(m);
-        group_search(group, n);
+    struct group *g = &final.group;
+    struct sv_mark_place at;
+    (void)a_marked;
+    if (marked)
+        return;
+    sv_registry_append(r, &final.dead, id);
+    enum order order = entry_order(id);
+    if (order == ORDER_NONE || !sv_mark_find(entry_object(id), &at))
+        return;
+    if (sv_contents_mark(g->marker, &at, order == ORDER_IGNORE_SELF)) {
+        g->id[g->n++] = id;
+        if (g->n == GROUP)
+            group_search(g);
     }
 }
 
@@ -400,8 +411,11 @@ void sv_final_settle(struct sv_marker *m)
     final.dead = final.due = final.gone = last;
     if (sv_leaks_on || !final.table.hashed)
         return;
+    final.budget = SEARCH_WORDS;
+    final.ncycles = 0;
+    final.group = (struct group){.marker = m};
     sv_registry_walk(&final.table, dead_add);
-    dead_contents_mark_all(m);
+    group_search(&final.group);
     dead_sort(m, &last);
     uint32_t id;
     while ((id = sv_registry_take(&final.table, &last))) {

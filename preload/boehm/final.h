@@ -10,8 +10,8 @@
 void sv_final_keep(uintptr_t word);
 
 // In settle: marks what these objects point to, not the objects; pointers of an object into itself
-// are left out where `ignore_self` says so. Drained afterwards, if `drain`.
-void sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool ignore_self);
+// are left out where `ignore_self` says so. To be drained afterwards; false: there is nothing.
+bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool ignore_self);
 
 // All that is queued is marked.
 void sv_final_drain(struct sv_marker *m);

@@ -26,6 +26,7 @@
 #include "metadata.h"
 #include "sizeclass.h"
 #include "text.h"
+#include "uncollectable.h"
 #include "unlisted.h"
 
 #define KINDS 64u
@@ -286,16 +287,13 @@ SV_EXPORT int GC_get_kind_and_size(const void *p, size_t *size)
 {
     size_t bytes = 0;
     unsigned code = 0, kind = SV_KIND_NORMAL;
-    bool atomic;
     sv_boehm_start(p, &bytes, &code);
     if (size)
         *size = bytes;
-    if (sv_object_noted((uintptr_t)p)) {
-        if (sv_uncollectable_find((uintptr_t)p, &atomic))
-            return atomic ? SV_KIND_ATOMIC_UNCOLLECTABLE : SV_KIND_UNCOLLECTABLE;
-        if (entry_kind((uintptr_t)p, &kind))
-            return (int)kind;
-    }
+    if (sv_uncollectable_is((uintptr_t)p))
+        return sv_code_noscan(code) ? SV_KIND_ATOMIC_UNCOLLECTABLE : SV_KIND_UNCOLLECTABLE;
+    if (sv_object_noted((uintptr_t)p) && entry_kind((uintptr_t)p, &kind))
+        return (int)kind;
     return sv_code_traced(code)   ? SV_KIND_TYPED
            : sv_code_noscan(code) ? SV_KIND_ATOMIC
                                   : SV_KIND_NORMAL;

@@ -90,7 +90,8 @@ static int link_move(struct sv_registry *r, void **from, void **to)
 SV_EXPORT int GC_general_register_disappearing_link(void **place, const void *object)
 {
     place_check(place, __func__);
-    sv_boehm_init();
+    if (sv_unlikely(!sv_boehm_ready))
+        sv_boehm_init();
     return link_register(&links.short_links, place, object);
 }
 
@@ -117,7 +118,8 @@ SV_EXPORT int GC_move_disappearing_link(void **from, void **to)
 SV_EXPORT int GC_register_long_link(void **place, const void *object)
 {
     place_check(place, __func__);
-    sv_boehm_init();
+    if (sv_unlikely(!sv_boehm_ready))
+        sv_boehm_init();
     return link_register(&links.long_links, place, object);
 }
 

@@ -8,13 +8,16 @@
 
 #include <string.h>
 
+#include "leaks.h"
 #include "metadata.h"
 
 #define CHUNK (1u << SV_REGISTRY_SHIFT)
 #define ID_MAX ((1u << 28) - 1)
 #define BUCKETS_MIN 256u
 #define GROUP 16u
-#define TRIM_MIN (4 * CHUNK) // entries
+#define TRIM_MIN (64 * CHUNK) // entries
+#define CHARGE_EACH 64u       // registrations that are charged for together
+#define CHARGE 256u           // bytes for one
 
 const struct sv_bits sv_probe_never, sv_probe_always = {~(uint64_t)0, ~(uint64_t)0};
 _Atomic uint8_t sv_registry_near[SV_NEAR_SLOTS];
@@ -98,6 +101,18 @@ static uint32_t entry_take(struct sv_registry *r)
     return r->high++;
 }
 
+// Until the next flip, which counts anew, the heap is taken to have grown by what stands in the
+// tables and hangs on it: what is registered for small objects that die soon would else have grown
+// to many times their size before a cycle looks at it.
+static void charge(void)
+{
+    static uint32_t registered; // held: since the last time
+    if (++registered < CHARGE_EACH || sv_leaks_on)
+        return;
+    registered = 0;
+    atomic_fetch_add_explicit(&sv_heap.live, CHARGE_EACH * CHARGE, memory_order_relaxed);
+}
+
 uint32_t sv_registry_add(struct sv_registry *r, uintptr_t address, bool *fresh)
 {
     uint32_t id = sv_registry_find(r, address);
@@ -110,10 +125,12 @@ uint32_t sv_registry_add(struct sv_registry *r, uintptr_t address, bool *fresh)
     id = entry_take(r);
     if (!id)
         return 0;
-    *sv_registry_entry(r, id) = (struct sv_entry){.key = ~address};
-    entry_hash(r, id);
+    uint32_t *bucket = bucket_of(r, address);
+    *sv_registry_entry(r, id) = (struct sv_entry){.key = ~address, .next = *bucket & ID_MAX};
+    *bucket = id;
     r->used++;
     r->hashed++;
+    charge();
     return id;
 }
 

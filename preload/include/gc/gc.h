@@ -269,8 +269,8 @@ GC_API void GC_CALL GC_gcollect(void);
 GC_API void GC_CALL GC_gcollect_and_unmap(void);
 
 /*
- * A collection unless the function, which is asked now and then, returns other than 0. Returns
- * whether there was one. The function set for all collections that allocation starts is asked too;
+ * A collection unless the function, which is asked first, returns other than 0. Returns whether
+ * there was one. The other is asked for each collection that allocation starts, and by GC_gcollect;
  * it must not allocate.
  */
 typedef int(GC_CALLBACK *GC_stop_func)(void);
@@ -325,18 +325,21 @@ GC_API void GC_CALL GC_add_roots(void *, void *);
 GC_API void GC_CALL GC_remove_roots(void *, void *);
 GC_API void GC_CALL GC_clear_roots(void);
 
-/* A range, as above, that isn't looked at although it belongs to a program's or library's data. */
+/*
+ * A range, as above, of a program's or library's data that needn't be looked at. Here it is all the
+ * same: an object may live longer for it.
+ */
 GC_API void GC_CALL GC_exclude_static_roots(void *, void *);
 GC_API void GC_CALL GC_clear_exclusion_table(void);
 
 /*
  * Asked for each loaded library's writable data (file, address, bytes): other than 0 if it is to be
- * looked at. NULL: all of them are.
+ * looked at. NULL: nobody is asked. All of it is looked at here, whatever the answer.
  */
 typedef int(GC_CALLBACK *GC_has_static_roots_func)(const char *, void *, size_t);
 GC_API void GC_CALL GC_register_has_static_roots_callback(GC_has_static_roots_func);
 
-/* Whether libraries' data is left out. Set before GC_init. */
+/* Whether libraries' data is to be left out; it isn't. Set before GC_init. */
 GC_API void GC_CALL GC_set_no_dls(int);
 GC_API int GC_CALL GC_get_no_dls(void);
 GC_API GC_ATTR_DEPRECATED int GC_no_dls;
@@ -395,8 +398,8 @@ GC_API void GC_CALL GC_alloc_unlock(void);
 
 /*
  * Threads are found by themselves; a thread may say that it exists all the same.
- * GC_register_my_thread: GC_SUCCESS or GC_DUPLICATE (every thread made by pthread_create() and the
- * first one are registered from the start); GC_unregister_my_thread: GC_SUCCESS.
+ * GC_register_my_thread: GC_SUCCESS or GC_DUPLICATE (the first thread, and those that were made by
+ * GC_pthread_create, are registered from the start); GC_unregister_my_thread: GC_SUCCESS.
  */
 GC_API void GC_CALL GC_allow_register_threads(void);
 GC_API int GC_CALL GC_register_my_thread(const struct GC_stack_base *) GC_ATTR_NONNULL(1);
@@ -410,7 +413,7 @@ GC_API void GC_CALL GC_register_altstack(void *, GC_word, void *, GC_word);
 GC_API void GC_CALL GC_stop_world_external(void);
 GC_API void GC_CALL GC_start_world_external(void);
 
-/* The signals that would stop and resume threads. None are needed: the numbers are remembered. */
+/* The signals that stop and resume threads. GC_suspend_thread needs one, a collection none. */
 GC_API void GC_CALL GC_set_suspend_signal(int);
 GC_API int GC_CALL GC_get_suspend_signal(void);
 GC_API void GC_CALL GC_set_thr_restart_signal(int);
@@ -492,7 +495,7 @@ GC_API GC_abort_func GC_CALL GC_get_abort_func(void);
 
 /* ---- Settings ---- */
 
-/* The heap at least so many bytes larger now (0 if that fails); never above so many (0: no limit). */
+/* The heap at least so many bytes larger (0 if that fails); never above so many (0: no limit). */
 GC_API int GC_CALL GC_expand_hp(size_t);
 GC_API void GC_CALL GC_set_max_heap_size(GC_word);
 
@@ -504,12 +507,12 @@ GC_API void GC_CALL GC_set_free_space_divisor(GC_word);
 GC_API GC_word GC_CALL GC_get_free_space_divisor(void);
 GC_API GC_ATTR_DEPRECATED GC_word GC_free_space_divisor;
 
-/* Whether the heap grows only when a collection didn't help. */
+/* Whether the heap grows only when a collection didn't help. Only remembered. */
 GC_API void GC_CALL GC_set_dont_expand(int);
 GC_API int GC_CALL GC_get_dont_expand(void);
 GC_API GC_ATTR_DEPRECATED int GC_dont_expand;
 
-/* Leaks instead of collections: objects that are lost and weren't freed are reported. */
+/* Leaks instead of collections. Only remembered: SALVAGE=mode=leaks has lost objects reported. */
 GC_API void GC_CALL GC_set_find_leak(int);
 GC_API int GC_CALL GC_get_find_leak(void);
 GC_API GC_ATTR_DEPRECATED int GC_find_leak;
@@ -518,7 +521,7 @@ GC_API GC_ATTR_DEPRECATED int GC_find_leak;
 GC_API void GC_CALL GC_set_force_unmap_on_gcollect(int);
 GC_API int GC_CALL GC_get_force_unmap_on_gcollect(void);
 
-/* Whether objects may be executed as code. Set before GC_init. */
+/* Whether objects are to be executable as code; they aren't. */
 GC_API void GC_CALL GC_set_pages_executable(int);
 GC_API int GC_CALL GC_get_pages_executable(void);
 
@@ -617,7 +620,7 @@ GC_API size_t GC_CALL GC_get_prof_stats_unsafe(struct GC_prof_stats_s *, size_t)
 /* Bytes that an object of so many bytes gets, for small ones; the largest size_t for others. */
 GC_API size_t GC_CALL GC_get_size_map_at(int i);
 
-/* Milliseconds spent in whole collections since the first call of the other function. */
+/* Milliseconds of processor time spent in collections since the call of the other function. */
 GC_API void GC_CALL GC_start_performance_measurement(void);
 GC_API unsigned long GC_CALL GC_get_full_gc_total_time(void);
 
@@ -635,8 +638,9 @@ typedef GC_word GC_hidden_pointer;
 /* ---- Debugging ---- */
 
 /*
- * Each like the function without debug_, with the place in the program that asks. Objects of these
- * and of the plain ones mix freely here; GC_debug_free and GC_debug_realloc take either.
+ * Each like the function without debug_, with the place in the program that asks. The place stands
+ * in a header before the object, so GC_base is less than the object by GC_get_debug_header_size().
+ * All of them take plain objects too.
  */
 #ifdef GC_ADD_CALLER
 #define GC_EXTRAS GC_RETURN_ADDR, __FILE__, __LINE__

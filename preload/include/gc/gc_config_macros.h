@@ -23,7 +23,7 @@
 
 /*
  * Threads. A program asks for the declarations that have to do with threads, and for redirection of
- * pthread_create() and others, by GC_THREADS (or by an older name: LINUX_THREADS, GC_LINUX_THREADS).
+ * pthread_create() and others, by GC_THREADS (older names: LINUX_THREADS, GC_LINUX_THREADS).
  */
 #if defined(LINUX_THREADS) && !defined(GC_LINUX_THREADS)
 #define GC_LINUX_THREADS

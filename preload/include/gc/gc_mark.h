@@ -70,7 +70,7 @@ GC_API unsigned GC_CALL GC_new_proc_inner(GC_mark_proc);
  *  - procedure: GC_MAKE_PROC of a procedure's number and its environment;
  *  - per object: the object itself says. The other bits are the offset of the descriptor in it; or,
  *    less than 0, the first word is a pointer to a structure where the descriptor is at offset
- *    -(value) - GC_INDIR_PER_OBJ_BIAS.
+ *    -(value) - GC_INDIR_PER_OBJ_BIAS. Such an object is looked at word by word as well.
  */
 #define GC_DS_TAG_BITS 2
 #define GC_DS_TAGS ((1 << GC_DS_TAG_BITS) - 1)
@@ -136,7 +136,10 @@ GC_API GC_ATTR_DEPRECATED
 
 /* ---- Marks ---- */
 
-/* Whether the last collection, or the one that goes on, has marked the object. Under the lock. */
+/*
+ * Whether the collection that goes on has marked the object (1 when there is none); marks it, to be
+ * called from within the marking. Under the lock. A mark isn't cleared.
+ */
 GC_API int GC_CALL GC_is_marked(const void *) GC_ATTR_NONNULL(1);
 GC_API void GC_CALL GC_clear_mark_bit(const void *) GC_ATTR_NONNULL(1);
 GC_API void GC_CALL GC_set_mark_bit(const void *) GC_ATTR_NONNULL(1);
@@ -162,12 +165,15 @@ GC_API void GC_CALL GC_push_all_eager(void *, void *);
 GC_API void GC_CALL GC_push_conditional(void *, void *, int);
 GC_API void GC_CALL GC_push_finalizer_structures(void); /* done by the collector itself */
 
-/* Calls the function with each live object, its size and the last argument; with the lock held. */
+/*
+ * Calls the function with each object, its size and the last argument; with the lock held. It must
+ * not allocate.
+ */
 typedef void(GC_CALLBACK *GC_reachable_object_proc)(void *, size_t, void *);
 GC_API void GC_CALL GC_enumerate_reachable_objects_inner(GC_reachable_object_proc, void *)
     GC_ATTR_NONNULL(1);
 
-/* Whether the address is in a root that the collector may drop again, as a library's data. */
+/* Whether the address is in a root that may go again: data of the program or of a library. */
 GC_API int GC_CALL GC_is_tmp_root(void *);
 
 /* Returns its argument; of old, cleared dead parts of the stack. */

@@ -1,8 +1,7 @@
 /*
- * Includes before a program's own code to have it checked for leaks: its malloc() and free() become
- * the collector's debugging functions, so lost objects are reported with file and line by a
- * collection while GC_set_find_leak(1) or GC_FIND_LEAK is in force. Without recompiling, SALVAGE=
- * mode=leaks finds the same.
+ * Include it before a program's own code to have it checked for leaks: its malloc() and free()
+ * become the collector's debugging functions. Lost objects are reported when it runs with
+ * SALVAGE=mode=leaks or by `salvage leaks`, and that needs neither this header nor recompiling.
  */
 #ifndef GC_LEAK_DETECTOR_H
 #define GC_LEAK_DETECTOR_H

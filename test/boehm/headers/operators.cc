@@ -1,5 +1,5 @@
-// libgccpp's operators where they differ from bdwgc's, which know no new handler: new calls it until
-// there is memory or no handler. Built and run by install.sh.
+// libgccpp's operators, also where they differ from those of bdwgc, which know no new handler: new
+// calls it until there is memory or no handler. Built and run by install.sh.
 #include <gc/gc.h>
 
 #include <cstdio>

@@ -1,6 +1,6 @@
 /*
- * Uses every macro of the C headers once, in C as old as programs are written in. It is compiled by
- * headers.sh only; the functions' work is tested elsewhere.
+ * Uses every macro of the C headers once, in C as old as programs are written in. headers.sh
+ * compiles it, install.sh runs it too; whether the functions do their work is tested elsewhere.
  */
 #include <gc.h>
 #include <gc/gc_disclaim.h>
@@ -29,9 +29,9 @@ static void finalize(void *obj, void *data)
 static struct GC_ms_entry *mark(GC_word *obj, struct GC_ms_entry *top, struct GC_ms_entry *limit,
                                 GC_word environment)
 {
-    (void)environment;
-    top = GC_MARK_AND_PUSH((void *)*obj, top, limit, (void **)obj);
-    return GC_MARK_AND_PUSH(GC_USR_PTR_FROM_BASE(obj), top, limit, (void **)obj);
+    if (environment != 1)
+        obj = (GC_word *)GC_USR_PTR_FROM_BASE(obj);
+    return GC_MARK_AND_PUSH((void *)*obj, top, limit, (void **)obj);
 }
 
 static void *under_lock(void *link)
@@ -68,6 +68,8 @@ static void objects(void)
     (void)GC_REGISTER_LONG_LINK((void **)&earlier_data, p);
     p = (struct pair *)GC_call_with_alloc_lock(under_lock, &hidden);
     GC_reachable_here(p);
+    GC_unregister_disappearing_link((void **)&hidden); /* they end with this function */
+    GC_unregister_long_link(&earlier_data);
 
     walk = GC_PTR_ADD(walk, 1);
     GC_POST_INCR(walk);
@@ -96,7 +98,7 @@ static void kinds(void)
     static void *lists[2][GC_TINY_FREELISTS];
     static struct GC_finalizer_closure closure = {finalize, 0};
     GC_word descriptor = GC_MAKE_PROC(GC_new_proc(mark), 1);
-    unsigned kind = GC_new_kind(GC_new_free_list(), descriptor | GC_DS_PER_OBJECT, 0, 1);
+    unsigned kind = GC_new_kind(GC_new_free_list(), descriptor, 0, 1);
     void *p, *list = 0, *vtable[2] = {0, 0};
 
     p = GC_GENERIC_OR_SPECIAL_MALLOC(sizeof(struct pair), (int)kind);
