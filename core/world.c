@@ -224,6 +224,12 @@ bool sv_world_init(void)
     return world.gates;
 }
 
+void sv_world_altstack_avoid(void)
+{
+    if (world.gates)
+        sv_os_signal_set_as(SV_STOP_SIGNAL, stop_handler, SA_RESTART);
+}
+
 bool sv_world_gates(void)
 {
     return world.gates;

@@ -15,6 +15,10 @@
 // registers; false: the kernel refuses the handler, and no cycle can ever run.
 bool sv_world_init(void);
 
+// From the next stop on, the stop's handler runs on the thread's ordinary stack: some program's
+// alternate stack is no place for it. Any thread.
+void sv_world_altstack_avoid(void);
+
 // Odd while the world is stopped or stopping, counts up at each change. Gates look at it.
 extern _Atomic uint32_t sv_world_word;
 

@@ -46,6 +46,7 @@
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
+#include <unistd.h>
 
 // The old System V functions are marked deprecated, but programs that use them exist.
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -331,6 +332,20 @@ SV_EXPORT int sigrelse(int sig)
 
 // ---- the alternate stack ------------------------------------------------------------------------
 
+// Does it lie among the calling thread's own frames, or where some were? The end of a thread's stack
+// that nobody knows is taken for the lowest.
+static bool altstack_own(const stack_t *ss)
+{
+    extern void *__libc_stack_end;
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0), end = sv_world_me->stack_hi;
+    if (gettid() == getpid())
+        end = (uintptr_t)__libc_stack_end;
+    return (uintptr_t)ss->ss_sp + ss->ss_size > here && (uintptr_t)ss->ss_sp < end;
+}
+
+// An array of a function that returns (asymptote's) is the stack's again afterwards: no signal that
+// the program doesn't expect may be handled there.
+//
 // A stopped thread's signal frame names its alternate stack, which may be known to the kernel
 // alone; a thread behind its gate has no such frame, so its record has to know it.
 SV_EXPORT int sigaltstack(const stack_t *ss, stack_t *old)
@@ -339,6 +354,8 @@ SV_EXPORT int sigaltstack(const stack_t *ss, stack_t *old)
     int result = sv_real(sigaltstack)(ss, old);
     if (result == 0 && ss && sv_world_me && !sv_distrust_vforked()) {
         sv_world_me->altstack = ss->ss_flags & SS_DISABLE ? 0 : (uintptr_t)ss->ss_sp;
+        if (!(ss->ss_flags & SS_DISABLE) && altstack_own(ss))
+            sv_world_altstack_avoid();
     }
     return result;
 }
