@@ -249,7 +249,7 @@ void sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
     if (sv_code_noscan(at->span->code))
         return;
     if (sv_code_traced(at->span->code)) {
-        sv_client->trace(m, lo, size);
+        sv_client->trace(m, lo, size, lo, lo + size);
         return;
     }
     for (uintptr_t p = lo; ignore_self && p < end; p += sizeof(uintptr_t)) {
