@@ -114,11 +114,17 @@ static bool place_mark(struct sv_marker *m, const struct sv_mark_place *at)
     return true;
 }
 
+void sv_mark_found(struct sv_marker *m, const struct sv_mark_place *at, bool scan)
+{
+    if (place_mark(m, at) && scan && !sv_code_noscan(at->span->code))
+        sv_work_push(&m->work, entry_make(at->start, at->span->code));
+}
+
 void sv_mark_word(struct sv_marker *m, uintptr_t word)
 {
     struct sv_mark_place at;
-    if (sv_mark_find(word, &at) && place_mark(m, &at) && !sv_code_noscan(at.span->code))
-        sv_work_push(&m->work, entry_make(at.start, at.span->code));
+    if (sv_mark_find(word, &at))
+        sv_mark_found(m, &at, true);
 }
 
 void sv_mark_black(struct sv_marker *m, void *slot)

@@ -79,6 +79,9 @@ void sv_mark_range(struct sv_marker *m, uintptr_t lo, uintptr_t hi, bool code);
 // Marks the object that holds this address, if any, and queues it.
 void sv_mark_word(struct sv_marker *m, uintptr_t word);
 
+// The same for what sv_mark_find has found. Not `scan`: what it points to is marked, or dead.
+void sv_mark_found(struct sv_marker *m, const struct sv_mark_place *at, bool scan);
+
 // Marks a slot without scanning it: it lies in a thread's cache.
 void sv_mark_black(struct sv_marker *m, void *slot);
 

@@ -145,18 +145,10 @@ static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_mar
         sv_contents_mark(disclaim.marker, &at, false);
 }
 
-// What it points to may be marked already.
-static void due_mark(struct sv_marker *m, const struct sv_entry *e)
-{
-    if (e->tag & FIRST)
-        sv_mark_black(m, (void *)~e->key);
-    else
-        sv_mark_word(m, ~e->key);
-}
-
 void sv_disclaim_settle(struct sv_marker *m)
 {
     struct sv_registry *r = &disclaim.table;
+    struct sv_mark_place at;
     uint32_t id;
     disclaim.dead = disclaim.due = (struct sv_registry_list){0, 0};
     if (sv_leaks_on || !r->hashed)
@@ -164,11 +156,13 @@ void sv_disclaim_settle(struct sv_marker *m)
     disclaim.marker = m;
     sv_registry_walk(r, dead_add);
     sv_final_drain(m);
-    while ((id = sv_registry_take(r, &disclaim.dead)))
-        if (!sv_registry_marked(~sv_registry_entry(r, id)->key))
-            sv_registry_append(r, &disclaim.due, id);
-    for (id = disclaim.due.first; id; id = sv_registry_entry(r, id)->list)
-        due_mark(m, sv_registry_entry(r, id));
+    while ((id = sv_registry_take(r, &disclaim.dead))) {
+        const struct sv_entry *e = sv_registry_entry(r, id);
+        if (sv_registry_marked(~e->key) || !sv_mark_find(~e->key, &at))
+            continue;
+        sv_mark_found(m, &at, !(e->tag & FIRST)); // else what it points to is marked
+        sv_registry_append(r, &disclaim.due, id);
+    }
     sv_final_drain(m);
 }
 

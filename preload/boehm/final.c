@@ -382,33 +382,39 @@ static void dead_add(struct sv_registry *r, uint32_t id, bool marked, bool a_mar
     }
 }
 
-// The dead that nothing has marked are due, and are marked; but those that are to be really
-// unreachable only when the others have been.
-static void dead_sort(struct sv_marker *m, struct sv_registry_list *last)
+// Of the dead that nothing has marked: marked, or there is no such object, or it isn't its turn.
+static bool due_mark(struct sv_marker *m, uint32_t id, enum order turn)
 {
     struct sv_mark_place at;
+    if (!sv_mark_find(entry_object(id), &at)) {
+        sv_registry_append(&final.table, &final.gone, id);
+        return true;
+    }
+    if ((entry_order(id) == ORDER_UNREACHABLE) != (turn == ORDER_UNREACHABLE))
+        return false;
+    sv_mark_found(m, &at, entry_order(id) == ORDER_NONE); // what others point to is marked
+    sv_registry_append(&final.table, &final.due, id);
+    return true;
+}
+
+// The dead that nothing has marked are due, and are marked; but those that are to be really
+// unreachable only when the others have been. Nothing is looked at for more before all are marked.
+static void dead_sort(struct sv_marker *m)
+{
+    struct sv_registry_list last = {0, 0};
     uint32_t id;
-    while ((id = sv_registry_take(&final.table, &final.dead))) {
-        uintptr_t object = entry_object(id);
-        if (sv_registry_marked(object))
-            continue;
-        bool there = sv_mark_find(object, &at);
-        bool waits = there && entry_order(id) == ORDER_UNREACHABLE;
-        sv_registry_append(&final.table, waits ? last : there ? &final.due : &final.gone, id);
-    }
-    for (id = final.due.first; id; id = sv_registry_entry(&final.table, id)->list) {
-        if (entry_order(id) == ORDER_NONE)
-            sv_mark_word(m, entry_object(id)); // with what it points to
-        else
-            sv_mark_black(m, (void *)entry_object(id));
-    }
+    while ((id = sv_registry_take(&final.table, &final.dead)))
+        if (!sv_registry_marked(entry_object(id)) && !due_mark(m, id, ORDER_NORMAL))
+            sv_registry_append(&final.table, &last, id);
     sv_final_drain(m);
+    while ((id = sv_registry_take(&final.table, &last)))
+        if (!sv_registry_marked(entry_object(id)))
+            due_mark(m, id, ORDER_UNREACHABLE);
 }
 
 void sv_final_settle(struct sv_marker *m)
 {
-    struct sv_registry_list last = {0, 0};
-    final.dead = final.due = final.gone = last;
+    final.dead = final.due = final.gone = (struct sv_registry_list){0, 0};
     if (sv_leaks_on || !final.table.hashed)
         return;
     final.budget = SEARCH_WORDS;
@@ -416,14 +422,7 @@ void sv_final_settle(struct sv_marker *m)
     final.group = (struct group){.marker = m};
     sv_registry_walk(&final.table, dead_add);
     group_search(&final.group);
-    dead_sort(m, &last);
-    uint32_t id;
-    while ((id = sv_registry_take(&final.table, &last))) {
-        if (sv_registry_marked(entry_object(id)))
-            continue;
-        sv_mark_black(m, (void *)entry_object(id));
-        sv_registry_append(&final.table, &final.due, id);
-    }
+    dead_sort(m);
 }
 
 static void due_queue(uint32_t id)

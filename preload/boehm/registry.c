@@ -71,12 +71,12 @@ static bool chunk_add(struct sv_registry *r)
 {
     if (r->nchunks == r->room) {
         uint32_t room = r->room ? 2 * r->room : 16;
-        struct sv_entry **chunks = sv_metadata_alloc(room * sizeof *chunks);
+        struct sv_entry **chunks = sv_metadata_alloc(room * sizeof(void *));
         if (!chunks)
             return false;
         if (r->chunks)
-            memcpy(chunks, r->chunks, r->room * sizeof *chunks);
-        sv_metadata_free(r->chunks, r->room * sizeof *chunks);
+            memcpy(chunks, r->chunks, r->room * sizeof(void *));
+        sv_metadata_free(r->chunks, r->room * sizeof(void *));
         r->chunks = chunks;
         r->room = room;
     }
