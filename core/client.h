@@ -27,11 +27,11 @@ struct sv_client {
     // Marks what a traced object at `start` points to; its descriptor is its last word. Beside the
     // program, on any marker's thread, without the client's lock: reads nothing that changes.
     void (*trace)(struct sv_marker *m, uintptr_t start, size_t size);
-    // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one is
-    // asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock held.
+    // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one
+    // is asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock held.
     bool (*wanted)(bool asked);
-    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the pages
-    // past which to tell again. Heap lock held: sets flags, and nothing more.
+    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the
+    // pages past which to tell again. Heap lock held: sets flags, and nothing more.
     uint64_t (*grown)(uint64_t bytes);
 };
 
