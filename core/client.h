@@ -31,8 +31,8 @@ struct sv_client {
     // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one is
     // asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock held.
     bool (*wanted)(bool asked);
-    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the pages
-    // past which to tell again. Heap lock held: sets flags, and nothing more.
+    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the
+    // pages past which to tell again. Heap lock held: sets flags, and nothing more.
     uint64_t (*grown)(uint64_t bytes);
 };
 
