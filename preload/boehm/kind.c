@@ -329,9 +329,8 @@ static bool entry_call(struct sv_table_entry *e)
     return true;
 }
 
-void sv_kind_reach(uintptr_t start, size_t size)
+void sv_kind_reach(uintptr_t start)
 {
-    (void)size;
     struct sv_table_entry *e = sv_table_find(&objects, start);
     if (e)
         entry_call(e);
