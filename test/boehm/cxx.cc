@@ -130,30 +130,6 @@ TEST(placement_no_gc)
     scanned(NoGC);
 }
 
-// The operators of the library: uncollectable, scanned, freed by hand.
-NOINLINE static void operators_make(struct herd h, struct herd inner)
-{
-    for (long i = 0; i < N; i++) {
-        void **p = new void *[4]();
-        p[2] = GC_malloc(24);
-        herd_put(inner, i, p[2]);
-        h.slot[i] = p;
-    }
-}
-
-TEST(operators)
-{
-    struct herd h = herd_new(N), inner = herd_new(N);
-    operators_make(h, inner);
-    say("inner", "%s", herd_share(inner));
-    is("ours", GC_base(h.slot[0]) == h.slot[0]);
-    for (long i = 0; i < N; i++)
-        delete[](void **) h.slot[i];
-    say("inner_later", "%s", herd_share(inner));
-    delete new long(5);
-    delete (long *)nullptr;
-}
-
 TEST(too_much)
 {
     bool thrown = false;

@@ -8,7 +8,8 @@
 #        test/boehm/run.sh record [NAME...]  writes answers/NAME.txt from Debian's library
 # Environment: DIR (build), where libgc.so.1 and libsalvage.so are; LIMIT, seconds a program may
 # take on a library (300)
-# A source may say `// OURS` (nothing to compare with: only on ours), `// CFLAGS: ...`.
+# A source may say `// OURS` (nothing to compare with: only on ours), `// ALONE` (nothing preloaded),
+# `// CFLAGS: ...`.
 set -u
 cd "$(dirname "$0")/../.."
 DIR=$(realpath -m "${DIR:-build}")
@@ -92,7 +93,9 @@ program() { # name
     [ -n "$ours" ] || return
     judge "$name" ours env LD_LIBRARY_PATH="$DIR"
     judge "$name" "ours, forced" env LD_LIBRARY_PATH="$DIR" SALVAGE=$FORCED
-    judge "$name" "ours, preloaded" env LD_PRELOAD="$DIR/libsalvage.so" LD_LIBRARY_PATH="$DIR"
+    grep -qx '// ALONE' $HERE/"$name".c* ||
+        judge "$name" "ours, preloaded" env LD_PRELOAD="$DIR/libsalvage.so" \
+            LD_LIBRARY_PATH="$DIR"
 }
 
 record=

@@ -9,7 +9,8 @@ job() {
     sort keepers | head -40
     under debfoster -k keepers -s libgc1 || :
     under debfoster -k keepers -d ecl neko || :
-    under debfoster -k keepers -e libc6 | sha256sum
+    # in the order of where the names lie in memory
+    under debfoster -k keepers -e libc6 | tr -s ' \n' '\n' | sort | sha256sum
 }
 
 program_run "$@"

@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need=(ecl)
 client=/usr/bin/ecl
+opts=stress=128,checkmark=1,clobber=1
 
 job() {
     cat >job.lisp <<'LISP'

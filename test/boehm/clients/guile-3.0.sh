@@ -3,9 +3,10 @@
 . "$(dirname "$0")/lib.sh"
 need=(guile-3.0)
 client=/usr/lib/x86_64-linux-gnu/libguile-3.0.so.1
+opts=stress=1024,checkmark=1,clobber=1
 
 # Where something lies in memory.
-normal() { sed "s/7[0-9a-f]\{11\}/ADDRESS/g"; }
+normal() { sed 's/\<[1-7][0-9a-f]\{11\}\>/ADDRESS/g'; }
 
 job() {
     export GUILE_AUTO_COMPILE=0

@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need=(stalin gcc libc6-dev libgc-dev)
 client=/usr/lib/stalin/stalin
+opts=stress=256,checkmark=1,clobber=1
 limit=600
 
 job() {
