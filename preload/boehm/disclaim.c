@@ -1,12 +1,12 @@
-// Objects whose death is told to a procedure: those of GC_finalized_malloc, each with a closure, and
-// those of a kind with a disclaim procedure. Such an object stands in a table. When it isn't marked
-// it stays for this cycle; its procedure is called at a safe point, by one thread at a time; then it
-// is freed, unless the procedure wants it to stay.
+// Objects whose death is told to a procedure: those of GC_finalized_malloc, each with a closure,
+// and those of a kind with a disclaim procedure. Such an object stands in a table. When it isn't
+// marked it stays for this cycle; its procedure is called at a safe point, by one thread at a
+// time; then it is freed, unless the procedure wants it to stay.
 //
-// Where a kind asks for it, as GC_finalized_malloc's does, all that a dead object points to outlives
-// it, other such objects included, which are told in a later cycle. Else they are all told now; so
-// nothing is freed before all have been, and nothing at all, but by a later cycle, when one of them
-// stays: it may point to the others.
+// Where a kind asks for it, as GC_finalized_malloc's does, all that a dead object points to
+// outlives it, other such objects included, which are told in a later cycle. Else they are all
+// told now; so nothing is freed before all have been, and nothing at all, but by a later cycle,
+// when one of them stays: it may point to the others.
 #define GC_BUILD
 #include "cache.h"
 #include "export.h"

@@ -1,14 +1,14 @@
 // Finalizers: which object has one, which are due, and running them.
 //
-// When everything is marked, the objects with a finalizer that aren't, are the dead ones. What each
-// of them points to is marked then, as far as its order asks for that; who is marked by it waits for
-// another one's finalizer, or for its own (a cycle, which is warned about: it waits for good). The
-// others are due: they are marked themselves, with all they lead to, taken out of the table and
-// queued. Those that are to wait until they are really unreachable come last, and stay if something
-// that is due leads to them. An entry is its own place in the queue.
+// When everything is marked, the objects with a finalizer that aren't, are the dead ones. What
+// each of them points to is marked then, as far as its order asks for that; who is marked by it
+// waits for another one's finalizer, or for its own (a cycle, which is warned about: it waits for
+// good). The others are due: they are marked themselves, with all they lead to, taken out of the
+// table and queued. Those that are to wait until they are really unreachable come last, and stay
+// if something that is due leads to them. An entry is its own place in the queue.
 //
-// What is queued is a root until it runs, and the closure's data from the registration on: both are
-// looked at once in a cycle beside the program, and what came since in the stop.
+// What is queued is a root until it runs, and the closure's data from the registration on: both
+// are looked at once in a cycle beside the program, and what came since in the stop.
 //
 // Finalizers run at safe points, on whichever thread comes first, one at a time off the queue with
 // no lock held, so that a longjmp out of one, or a fork in one, loses none of the others.
@@ -286,8 +286,8 @@ bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
     return true;
 }
 
-// Does what the object points to lead back to it? Only so far as the budget reaches: no is also "not
-// known". Marks can't be used, since they tell of others' contents, too.
+// Does what the object points to lead back to it? Looked for only so far as the budget reaches.
+// Marks can't be used, since they tell of others' contents, too.
 struct search {
     uintptr_t stack[SEARCH_STACK];
     uintptr_t seen[SEARCH_SEEN];
