@@ -121,13 +121,15 @@ $(BUILD)/libsalvage.so: $(LIBOBJ) preload/libsalvage.map Makefile
 
 # ---- Boehm's face -------------------------------------------------------------------------------
 
-# The same objects, which show all but malloc and new: those stay the C library's.
+# The same objects, which show all but malloc and new: those stay the C library's. The face calls
+# the wrappers by themselves (-Bsymbolic-functions), since a program that gets the library by way of
+# another one binds the C library's names to the C library.
 $(BUILD)/libgc.map: preload/libsalvage.map
 	@mkdir -p $(@D)
 	sed '/# malloc$$/,/# salvage.h$$/d' $< > $@
 
 $(BUILD)/libgc.so.1: $(LIBOBJ) $(BUILD)/libgc.map Makefile
-	$(CC) $(OPT) -shared -Wl,-soname,libgc.so.1 -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	$(CC) $(OPT) -shared -Wl,-soname,libgc.so.1 -Wl,-Bsymbolic-functions -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
 	    -Wl,--version-script=$(BUILD)/libgc.map -Wl,--no-undefined -Wl,--as-needed \
 	    -o $@ $(LIBOBJ)
 

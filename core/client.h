@@ -24,14 +24,15 @@ struct sv_client {
     void (*settle)(struct sv_marker *m);
     // After that, and last: what wasn't marked then is garbage.
     void (*commit)(void);
-    // Marks what a traced object at `start` points to; its descriptor is its last word. Beside the
-    // program, on any marker's thread, without the client's lock: reads nothing that changes.
-    void (*trace)(struct sv_marker *m, uintptr_t start, size_t size);
+    // Marks what the words of [lo, hi) in a traced object at `start` point to; its descriptor is its
+    // last word. Beside the program, on any marker's thread, without the client's lock: reads
+    // nothing that changes. Takes time by hi - lo, not by the object's size.
+    void (*trace)(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
     // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one is
     // asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock held.
     bool (*wanted)(bool asked);
-    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the pages
-    // past which to tell again. Heap lock held: sets flags, and nothing more.
+    // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the
+    // pages past which to tell again. Heap lock held: sets flags, and nothing more.
     uint64_t (*grown)(uint64_t bytes);
 };
 

@@ -149,8 +149,8 @@ void sv_cycle_exclude(uintptr_t lo, uintptr_t hi);
 bool sv_cycle_root_add(uintptr_t lo, uintptr_t hi);
 void sv_cycle_root_remove(uintptr_t lo, uintptr_t hi);
 
-// Ranges that are no roots, wherever they lie; [0, 0) takes back all that was said. False: memory is
-// short.
+// Ranges that are no roots, wherever they lie; [0, 0) takes back all that was said. False: memory
+// is short.
 bool sv_cycle_root_leave(uintptr_t lo, uintptr_t hi);
 
 #endif

@@ -270,13 +270,14 @@ static void run_scan(void *arg, uintptr_t lo, uintptr_t hi)
 }
 
 // Queues some of the oblets that follow the one at `at`; the last of them queues the next.
-static void oblets_queue(struct sv_marker *m, uintptr_t at, uintptr_t start, uintptr_t end)
+static void oblets_queue(struct sv_marker *m, uintptr_t at, uintptr_t start, uintptr_t end,
+                         unsigned code)
 {
     size_t i = (at - start) / OBLET;
     if (at != start + i * OBLET || i % OBLET_BATCH != 0)
         return;
     for (unsigned k = 1; k <= OBLET_BATCH && end - at > k * OBLET; k++)
-        sv_work_push(&m->work, entry_make(at + k * OBLET, SV_CLASS_LARGE));
+        sv_work_push(&m->work, entry_make(at + k * OBLET, code));
 }
 
 // The oblet that `at` lies in, from there on. Pages that were never touched are left out; a pointer
@@ -288,7 +289,7 @@ static void large_scan(struct sv_marker *m, uintptr_t at)
     uintptr_t start = sv_page_addr(first), end = start + large_size(sv_span_at(first));
     if (at >= end) // it has shrunk
         return;
-    oblets_queue(m, at, start, end);
+    oblets_queue(m, at, start, end, SV_CLASS_LARGE);
     uintptr_t hi = start + ((at - start) / OBLET + 1) * OBLET;
     hi = hi < end ? hi : end;
     m->piece = at;
@@ -304,12 +305,24 @@ static void large_scan(struct sv_marker *m, uintptr_t at)
         words_scan(m, hi - sizeof(uintptr_t), hi + sizeof(uintptr_t), sv_options.align);
 }
 
-static void traced_scan(struct sv_marker *m, uintptr_t start, unsigned class)
+// Of a large traced object, an oblet.
+static void traced_scan(struct sv_marker *m, uintptr_t at, unsigned class)
 {
-    size_t size = class == SV_CLASS_LARGE ? large_size(sv_span_at((uint32_t)sv_page_of(start)))
-                                          : sv_classes[class].size;
-    m->scanned += size;
-    sv_client->trace(m, start, size);
+    if (class != SV_CLASS_LARGE) {
+        size_t size = sv_classes[class].size;
+        m->scanned += size;
+        sv_client->trace(m, at, size, at, at + size);
+        return;
+    }
+    uint32_t page = (uint32_t)sv_page_of(at);
+    uint32_t first = sv_pagemap_first(page, sv_pagemap_get(page));
+    uintptr_t start = sv_page_addr(first), end = start + large_size(sv_span_at(first));
+    if (at >= end) // it has shrunk
+        return;
+    oblets_queue(m, at, start, end, sv_code(SV_CLASS_LARGE, SV_TRACED));
+    uintptr_t hi = end - at > OBLET ? at + OBLET : end;
+    m->scanned += hi - at;
+    sv_client->trace(m, start, end - start, at, hi);
 }
 
 static void object_scan(struct sv_marker *m, uintptr_t entry)
@@ -405,17 +418,24 @@ static void slots_rescan(struct sv_marker *m, uintptr_t start, unsigned class, u
     }
 }
 
-// Likewise of traced objects: each that has a byte there, whole.
-static void traced_rescan(struct sv_marker *m, uintptr_t start, unsigned class, uintptr_t lo,
-                          uintptr_t hi)
+// Likewise of traced objects.
+static void traced_rescan(struct sv_marker *m, uintptr_t start, unsigned class, size_t bytes,
+                          uintptr_t lo, uintptr_t hi)
 {
     const struct sv_class *c = &sv_classes[class];
     const struct sv_bits *bits = page_bits((uint32_t)sv_page_of(start), class, 0);
+    bool large = class == SV_CLASS_LARGE;
+    size_t size = large ? bytes : c->size;
     unsigned i = sv_slot_of((uint32_t)(lo - start), c->magic);
-    unsigned n = class == SV_CLASS_LARGE ? 1 : sv_slot_of((uint32_t)(hi - 1 - start), c->magic) + 1;
-    for (; i < n && (class == SV_CLASS_LARGE || i < c->nslots); i++)
-        if (slot_marked(bits, i))
-            traced_scan(m, start + (size_t)i * c->size, class);
+    unsigned n = large ? 1 : sv_slot_of((uint32_t)(hi - 1 - start), c->magic) + 1;
+    for (; i < n && (large || i < c->nslots); i++) {
+        uintptr_t at = start + i * size;
+        uintptr_t from = lo > at ? lo : at, to = hi < at + size ? hi : at + size;
+        if (!slot_marked(bits, i))
+            continue;
+        m->scanned += to - from;
+        sv_client->trace(m, at, size, from, to);
+    }
 }
 
 // The part of [lo, hi) that lies in the span of `page`, whose entry is e. Returns where that ends.
@@ -432,7 +452,7 @@ static uintptr_t span_rescan(struct sv_marker *m, sv_pagemap_entry e, uintptr_t 
     if (sv_code_noscan(code))
         return hi;
     if (sv_unlikely(sv_code_traced(code)))
-        traced_rescan(m, start, class, lo, hi);
+        traced_rescan(m, start, class, size, lo, hi);
     else if (class != SV_CLASS_LARGE)
         slots_rescan(m, start, class, lo, hi);
     else if (slot_marked(page_bits(first, class, 0), 0))

@@ -337,7 +337,8 @@ static size_t threads_count(void)
     return n;
 }
 
-// The collector's own memory, and what the program wants left out. World's and metadata's lock held.
+// The collector's own memory, and what the program wants left out. World's and metadata's lock
+// held.
 static bool base_make(uintptr_t sp)
 {
     size_t n = OWN_MAX + 4 + set.nleft;

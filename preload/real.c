@@ -27,9 +27,21 @@ static long real_missing(void)
     return -1;
 }
 
+// A program that gets libgc.so.1 by way of another library has the C library before ours, and so
+// nothing behind it: then the first of all is the real one, unless it is our own.
+static void *real_before(const char *name)
+{
+    extern const char __ehdr_start __attribute__((visibility("hidden")));
+    void *fn = dlsym(RTLD_DEFAULT, name);
+    Dl_info info;
+    return fn && dladdr(fn, &info) && info.dli_fbase != (const void *)&__ehdr_start ? fn : NULL;
+}
+
 static void real_look(enum sv_real_id id)
 {
     void *fn = dlsym(RTLD_NEXT, real_names[id]);
+    if (fn == NULL)
+        fn = real_before(real_names[id]);
     if (fn == NULL)
         fn = (void *)real_missing;
     atomic_store_explicit(&sv_real_table[id], fn, memory_order_relaxed);

@@ -332,8 +332,8 @@ SV_EXPORT int sigrelse(int sig)
 
 // ---- the alternate stack ------------------------------------------------------------------------
 
-// Does it lie among the calling thread's own frames, or where some were? The end of a thread's stack
-// that nobody knows is taken for the lowest.
+// Does it lie among the calling thread's own frames, or where some were? The end of a thread's
+// stack that nobody knows is taken for the lowest.
 static bool altstack_own(const stack_t *ss)
 {
     extern void *__libc_stack_end;

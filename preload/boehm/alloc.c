@@ -245,7 +245,7 @@ SV_EXPORT void GC_generic_malloc_many(size_t size, int kind, void **out)
 SV_EXPORT void *GC_malloc_many(size_t size)
 {
     void *list;
-    GC_generic_malloc_many(size + 1, GC_I_NORMAL, &list);
+    GC_generic_malloc_many(size == SIZE_MAX ? size : size + 1, GC_I_NORMAL, &list);
     return list;
 }
 

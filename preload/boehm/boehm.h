@@ -83,7 +83,7 @@ void sv_uncollectable_forget(uintptr_t start);   // GC_free; any thread, lock or
 void sv_kind_push(struct sv_marker *m);          // held, stopped: marks by procedures
 bool sv_kind_settle(struct sv_marker *m); // the same for what was marked since; true: marked more
 void sv_kind_commit(void);                // held, stopped: forgets objects that aren't marked
-void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size);
+void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
 
 // ---- final.c, link.c, disclaim.c ----------------------------------------------------------------
 

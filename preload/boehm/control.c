@@ -326,8 +326,8 @@ void GC_set_max_heap_size(GC_word bytes)
     atomic_store_explicit(&sv_heap_limit, pages ? pages : 1, memory_order_relaxed);
 }
 
-// Memory is taken from the kernel when it is needed: here it counts, and no cycle comes before it is
-// in use.
+// Memory is taken from the kernel when it is needed: here it counts, and no cycle comes before it
+// is in use.
 static bool expand(size_t bytes)
 {
     uint64_t limit = atomic_load_explicit(&sv_heap_limit, memory_order_relaxed);

@@ -271,7 +271,7 @@ bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
     if (sv_code_noscan(at->span->code))
         return false;
     if (sv_code_traced(at->span->code)) {
-        sv_client->trace(m, lo, size);
+        sv_client->trace(m, lo, size, lo, lo + size);
         return true;
     }
     if (size <= SMALL && !sv_options.tagbits && !points_anywhere(lo, end))

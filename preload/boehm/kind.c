@@ -205,7 +205,9 @@ static void *own_alloc(size_t size, unsigned kind)
     if (kinds[kind].adjust)
         descriptor += sv_kind_usable(size);
     void *p = sv_kind_alloc(size, descriptor, kind);
-    if (sv_likely(!p || sv_disclaim_add(p, kind)))
+    // an object that marking needs no procedure for has an entry all the same: its kind is asked for
+    bool noted = !p || !sv_kind_plain(descriptor) || entry_add(p, kind);
+    if (sv_likely(noted && (!p || sv_disclaim_add(p, kind))))
         return p;
     GC_free(p);
     return sv_boehm_oom(size);
@@ -329,9 +331,8 @@ static bool entry_call(struct sv_table_entry *e)
     return true;
 }
 
-void sv_kind_reach(uintptr_t start, size_t size)
+void sv_kind_reach(uintptr_t start)
 {
-    (void)size;
     struct sv_table_entry *e = sv_table_find(&objects, start);
     if (e)
         entry_call(e);

@@ -38,7 +38,7 @@ void sv_kind_forget(uintptr_t start); // GC_free; no lock held
 void sv_kind_proc_set(unsigned number, void *proc);
 
 // In the stop, from the marker that calls procedures: it has come to an object that may need one.
-void sv_kind_reach(uintptr_t start, size_t size);
+void sv_kind_reach(uintptr_t start);
 
 // The bytes that the program may use of a traced object of such a request.
 size_t sv_kind_usable(size_t size);

@@ -160,16 +160,33 @@ SV_EXPORT void *GC_calloc_explicitly_typed(size_t n, size_t size, GC_descr descr
 
 // ---- tracing ------------------------------------------------------------------------------------
 
-static void bits_trace(struct sv_marker *m, uintptr_t at, uintptr_t end, uint64_t bits)
+// What is to be looked at: the words that start in [lo, hi).
+struct part {
+    struct sv_marker *m;
+    uintptr_t lo, hi;
+};
+
+// Words, whole or packed: also those that stand across the part's ends.
+static void range_trace(const struct part *part, uintptr_t start, uintptr_t end)
+{
+    start = part->lo > start ? part->lo - WORD : start;
+    end = part->hi < end ? part->hi + WORD : end;
+    if (start < end)
+        sv_mark_range(part->m, start, end, false);
+}
+
+static void bits_trace(const struct part *part, uintptr_t at, uint64_t bits)
 {
     for (; bits; bits &= bits - 1) {
         uintptr_t word = at + (unsigned)__builtin_ctzll(bits) * WORD;
-        if (word >= end)
+        if (word >= part->hi)
             return;
+        if (word < part->lo)
+            continue;
         if (sv_unlikely(sv_options.tagbits))
-            sv_mark_range(m, word, word + WORD, false);
+            sv_mark_range(part->m, word, word + WORD, false);
         else
-            sv_mark_word(m, __atomic_load_n((const uintptr_t *)word, __ATOMIC_RELAXED));
+            sv_mark_word(part->m, __atomic_load_n((const uintptr_t *)word, __ATOMIC_RELAXED));
     }
 }
 
@@ -181,54 +198,63 @@ static uint64_t bits_reverse(uint64_t bits)
     return out;
 }
 
-static void bitmap_trace(struct sv_marker *m, uintptr_t start, uintptr_t end,
-                         const struct shape *shape)
+static void bitmap_trace(const struct part *part, uintptr_t start, const struct shape *shape)
 {
-    for (size_t w = 0; w < shape->words; w++)
-        bits_trace(m, start + w * 64 * WORD, end, shape->bits[w]);
+    for (size_t w = part->lo > start ? (part->lo - start) / (64 * WORD) : 0;
+         w < shape->words && start + w * 64 * WORD < part->hi; w++)
+        bits_trace(part, start + w * 64 * WORD, shape->bits[w]);
 }
 
 // What one word says of [start, end), arrays excepted.
-static void plain_trace(struct sv_marker *m, uintptr_t start, uintptr_t end, uint64_t descriptor)
+static void plain_trace(const struct part *part, uintptr_t start, uintptr_t end,
+                        uint64_t descriptor)
 {
     const struct shape *shape;
     switch (descriptor & GC_DS_TAGS) {
     case GC_DS_LENGTH:
-        sv_mark_range(m, start, end - start > descriptor ? start + descriptor : end, false);
+        range_trace(part, start, end - start > descriptor ? start + descriptor : end);
         break;
     case GC_DS_BITMAP:
-        bits_trace(m, start, end, bits_reverse(descriptor & ~(uint64_t)GC_DS_TAGS));
+        bits_trace(part, start, bits_reverse(descriptor & ~(uint64_t)GC_DS_TAGS));
         break;
     case GC_DS_PROC:
         shape = shape_get(descriptor);
         if (shape && !shape->element)
-            bitmap_trace(m, start, end, shape);
+            bitmap_trace(part, start, shape);
     }
 }
 
-static void array_trace(struct sv_marker *m, uintptr_t start, uintptr_t end,
+static void array_trace(const struct part *part, uintptr_t start, uintptr_t end,
                         const struct shape *shape)
 {
-    for (; end - start >= shape->element; start += shape->element)
-        plain_trace(m, start, start + shape->element, shape->descriptor);
+    size_t bytes = shape->element;
+    if (part->lo > start)
+        start += (part->lo - start) / bytes * bytes;
+    for (; start < part->hi && end - start >= bytes; start += bytes) {
+        struct part element = *part; // an element's words may be fewer than its bitmap's
+        element.hi = start + bytes < part->hi ? start + bytes : part->hi;
+        plain_trace(&element, start, start + bytes, shape->descriptor);
+    }
 }
 
-void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size)
+void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi)
 {
     size -= WORD;
-    uint64_t descriptor = __atomic_load_n((const uint64_t *)(start + size), __ATOMIC_ACQUIRE);
+    uintptr_t end = start + size;
+    uint64_t descriptor = __atomic_load_n((const uint64_t *)end, __ATOMIC_ACQUIRE);
+    struct part part = {m, lo, hi < end ? hi : end};
     bool own = sv_kind_plain(descriptor);
     // Relaxed: who calls procedures set it itself.
     if (!own && __atomic_load_n(&sv_boehm_marker, __ATOMIC_RELAXED) == m)
-        sv_kind_reach(start, size);
+        sv_kind_reach(start);
     if (descriptor == 0 || (descriptor & GC_DS_TAGS) == GC_DS_PER_OBJECT) {
-        sv_mark_range(m, start, start + size, false);
+        range_trace(&part, start, end);
         return;
     }
     const struct shape *shape =
         own && (descriptor & GC_DS_TAGS) == GC_DS_PROC ? shape_get(descriptor) : NULL;
     if (shape && shape->element)
-        array_trace(m, start, start + size, shape);
+        array_trace(&part, start, end, shape);
     else if (own)
-        plain_trace(m, start, start + size, descriptor);
+        plain_trace(&part, start, end, descriptor);
 }
