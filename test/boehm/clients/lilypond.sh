@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need=(lilypond ghostscript)
 client=/usr/bin/lilypond
+opts=stress=8192,checkmark=1,clobber=1
 limit=600
 
 job() {

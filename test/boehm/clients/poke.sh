@@ -3,6 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need=(poke)
 client=/usr/bin/poke
+opts=stress=1024,checkmark=1,clobber=1
 
 job() {
     cat >job.pk <<'PK'
