@@ -24,6 +24,7 @@
 #include "gc/gc.h"
 #include "gc/gc_inline.h"
 #include "kind.h"
+#include "leaks.h"
 #include "misuse.h"
 #include "pagemap.h"
 #include "profile.h"
@@ -83,6 +84,11 @@ static void *zeroed_alloc(size_t size, bool sampled, bool *due)
     return p;
 }
 
+bool sv_object_leaks(void)
+{
+    return !sv_leaks_on || GC_get_find_leak();
+}
+
 // `frame` and `name`: of the function that the program called, for the recorded stack.
 static void *malloc_recorded(size_t size, bool noscan, const void *frame, uintptr_t name)
 {
@@ -93,6 +99,8 @@ static void *malloc_recorded(size_t size, bool noscan, const void *frame, uintpt
     else
         p = sv_profile_sampling ? sv_heap_alloc_sampled(size, false, true, &due)
                                 : sv_heap_alloc_noscan(size);
+    if (p && !sv_object_leaks())
+        return sv_uncollectable_add(p, size);
     if (p && due)
         sv_profile_record(p, size, sv_unwind_stack(frame, name));
     return p ? p : sv_boehm_oom(size);

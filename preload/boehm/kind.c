@@ -194,6 +194,8 @@ void *sv_kind_alloc(size_t size, uint64_t descriptor, unsigned kind)
         sv_heap_free(p);
         p = NULL;
     }
+    if (p && sv_unlikely(!sv_object_leaks()))
+        return sv_uncollectable_add(p, size);
     return p ? p : sv_boehm_oom(size);
 }
 

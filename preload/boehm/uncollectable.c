@@ -34,7 +34,7 @@ static sv_uncollectable_word *part_make(size_t part)
 
 // Relaxed: whoever frees the object knows of it by who allocated it, and a cycle that comes by too
 // early or too late for the bit finds the object as said above.
-static void *uncollectable_add(void *p, size_t size)
+void *sv_uncollectable_add(void *p, size_t size)
 {
     if (!p)
         return NULL;
@@ -57,12 +57,12 @@ static void *uncollectable_add(void *p, size_t size)
 
 SV_EXPORT void *GC_malloc_uncollectable(size_t size)
 {
-    return uncollectable_add(GC_malloc(size), size);
+    return sv_uncollectable_add(GC_malloc(size), size);
 }
 
 SV_EXPORT void *GC_malloc_atomic_uncollectable(size_t size)
 {
-    return uncollectable_add(GC_malloc_atomic(size), size);
+    return sv_uncollectable_add(GC_malloc_atomic(size), size);
 }
 
 void sv_uncollectable_forget(uintptr_t start)
