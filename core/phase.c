@@ -99,6 +99,7 @@ static struct {
     uint64_t pages;             // driver: hardware pages fetched in this round
     uint64_t pages_total;       // driver: in this cycle
     uint64_t assists_told;      // driver: ns of assists that the limiter knows of
+    uint64_t stopped_cpu;       // driver: ns of its own processor time inside this cycle's stops
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
     _Atomic bool again;           // driver: what is fetched is watched again
@@ -123,6 +124,13 @@ static void locks_drop(void)
     sv_world_unlock();
     sv_lock_release(&sv_client_lock);
     sv_lock_release(phase.in->stopping);
+}
+
+// A stop's times. What the driver works in there is part of the stop, which costs all processors.
+static void stop_tell(enum sv_stats_stop which, uint64_t began, uint64_t stood, uint64_t cpu)
+{
+    sv_stats_stop(phase.stats, which, began, stood, sv_os_now());
+    phase.stopped_cpu += sv_os_cpu_thread() - cpu;
 }
 
 static void phase_set(enum sv_phase to)
@@ -595,7 +603,7 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
     phase.done = false;
     locks_take();
     limiter_tell(SV_LIMITER_STOPPED);
-    uint64_t began = sv_os_now();
+    uint64_t cpu = sv_os_cpu_thread(), began = sv_os_now();
     const char *reason = sv_world_stop(phase.in->procfd);
     uint64_t stood = sv_os_now();
     if (!reason) {
@@ -615,7 +623,7 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
     }
     phase.stats->threads = sv_world_signalled;
     phase.stats->asleep = sv_world_asleep;
-    sv_stats_stop(phase.stats, SV_STOP_TERMINATION, began, stood, sv_os_now());
+    stop_tell(SV_STOP_TERMINATION, began, stood, cpu);
     locks_drop();
     return reason;
 }
@@ -623,7 +631,7 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
 static const char *stop_first(void)
 {
     locks_take();
-    uint64_t began = sv_os_now();
+    uint64_t cpu = sv_os_cpu_thread(), began = sv_os_now();
     phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
     const char *reason = sv_world_stop(phase.in->procfd);
     uint64_t stood = sv_os_now();
@@ -641,7 +649,7 @@ static const char *stop_first(void)
         sv_world_resume();
         sv_rootset_end();
     }
-    sv_stats_stop(phase.stats, SV_STOP_PREPARE, began, stood, sv_os_now());
+    stop_tell(SV_STOP_PREPARE, began, stood, cpu);
     locks_drop();
     return reason;
 }
@@ -836,10 +844,11 @@ const char *sv_phase_collect(const struct sv_phase_in *in, struct sv_stats_cycle
     phase.in = in;
     phase.stats = stats;
     phase.pages_total = 0;
+    phase.stopped_cpu = 0;
     uint64_t cpu = sv_os_cpu_thread();
     const char *reason = in->beside ? collect_beside() : collect_stopped();
     if (in->beside)
-        stats->background = sv_os_cpu_thread() - cpu;
+        stats->background = sv_os_cpu_thread() - cpu - phase.stopped_cpu;
     limiter_tell(SV_LIMITER_OFF);
     sums_take(stats);
     if (reason)

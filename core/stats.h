@@ -47,7 +47,7 @@ struct sv_stats_cycle {
     uint32_t attempts;                    // stops to end the mark; all but the last went back to it
     // processor time, ns
     uint64_t assist;
-    uint64_t background;
+    uint64_t background; // outside of the stops, idle left out
     uint64_t idle;
     // the heap, bytes
     uint64_t live_start;  // out of spans when the cycle began

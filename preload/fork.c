@@ -15,6 +15,7 @@
 #include <stdbool.h>
 #include <sys/single_threaded.h>
 
+#include "boehm.h"
 #include "cycle.h"
 #include "exit.h"
 #include "report.h"
@@ -50,6 +51,7 @@ static void fork_child(void)
     sv_cycle_fork_child(fork_how);
     sv_report_fork_child();
     sv_exit_fork_child();
+    sv_control_fork_child();
 }
 
 void sv_fork_init(void)

@@ -125,6 +125,7 @@ void sv_thread_begin(void);              // where the first thread's stack begin
 void sv_control_begin(void);             // the environment, once
 bool sv_control_wanted(bool asked);      // struct sv_client.wanted
 bool sv_control_disabled(void);          // GC_disable is in force
+void sv_control_fork_child(void);        // the other threads are gone
 size_t sv_control_expanded(void);        // bytes that the heap counts at least: GC_expand_hp
 
 // Bytes that GC_free gave back, for the statistics: counted by thread, told to all by the piece.

@@ -2,7 +2,8 @@
 // there: such a one is remembered, and told when it is asked for. What acts:
 //
 // - GC_disable, GC_dont_gc: no cycle begins while they say so (sv_control_wanted), and GC_disable
-//   returns when none is under way, since the program may hide its pointers from then on.
+//   returns when none is under way, since the program may hide its pointers from then on. It waits
+//   first and forbids then: who has asked for a collection gets it.
 // - GC_set_max_heap_size: the heap's limit, at which an allocation collects and then fails.
 // - GC_set_free_space_divisor: the growth between cycles. 3, bdwgc's own, is the collector's own.
 // - GC_set_disable_automatic_collection, GC_set_stop_func: asked before allocation begins a cycle.
@@ -27,6 +28,7 @@
 
 #define PERCENT_DIVISOR 300u // gcpercent 100 is a free space divisor of 3
 #define LITTLE_NS 1000000u   // GC_collect_a_little waits so long for a cycle under way
+#define DISABLE_TRIES 64u    // GC_disable waits so often for others, who may come again at once
 #define HEAP_FIRST 65536u    // bytes that the heap counts before there is any
 #define SUSPEND_SIGNAL 30
 #define RESTART_SIGNAL 24
@@ -76,6 +78,7 @@ static struct {
     unsigned long time_nsec; // anyone: beyond GC_time_limit's milliseconds
     unsigned markers;        // before: as set, 0: not
     GC_stop_func stop;       // anyone
+    _Atomic uint32_t asking; // anyone: threads that wait for a collection they asked for
     // only remembered
     GC_word allocd_bytes_per_finalizer;
     size_t min_bytes_allocd;
@@ -228,16 +231,49 @@ bool sv_control_wanted(bool asked)
     return stop == stop_default || sv_worker_here() || stop() == 0;
 }
 
+static __thread bool asking_here;
+
+// Only the outermost of a thread's counts: GC_disable in a callback of its own doesn't wait for it.
+static bool asking_begin(void)
+{
+    bool outer = !asking_here;
+    asking_here = true;
+    if (outer)
+        atomic_fetch_add_explicit(&control.asking, 1, memory_order_seq_cst);
+    return outer;
+}
+
+static void asking_end(bool outer)
+{
+    if (!outer)
+        return;
+    asking_here = false;
+    if (atomic_fetch_sub_explicit(&control.asking, 1, memory_order_seq_cst) == 1)
+        sv_os_futex_wake(&control.asking, INT32_MAX);
+}
+
+void sv_control_fork_child(void)
+{
+    atomic_store_explicit(&control.asking, asking_here, memory_order_relaxed);
+}
+
 // One whole collection; false: none happened.
 static bool collect(GC_stop_func stop, bool unmap)
 {
     sv_boehm_init();
-    if (sv_control_disabled() || (stop && stop()))
+    if (stop && stop())
         return false;
-    sv_roots_ask();
-    sv_event_begin();
-    sv_cycle_collect();
-    sv_event_end();
+    bool outer = asking_begin(); // then the look: see GC_disable
+    bool wanted = !sv_control_disabled();
+    if (wanted) {
+        sv_roots_ask();
+        sv_event_begin();
+        sv_cycle_collect();
+        sv_event_end();
+    }
+    asking_end(outer);
+    if (!wanted)
+        return false;
     if (unmap)
         sv_scavenge_all();
     sv_boehm_poll();
@@ -280,8 +316,30 @@ void GC_start_incremental_collection(void)
         sv_cycle_ask();
 }
 
+static bool others_ask(void)
+{
+    return !asking_here && atomic_load_explicit(&control.asking, memory_order_seq_cst) > 0;
+}
+
+static void others_wait(void)
+{
+    uint32_t n;
+    while (!asking_here && (n = atomic_load_explicit(&control.asking, memory_order_seq_cst)) > 0)
+        sv_os_futex_wait(&control.asking, n, LITTLE_NS);
+}
+
+// Who asks for a collection counts itself and looks then whether they are disabled; here it is the
+// other way round. While this thread waits nothing is disabled, unless they never stop coming.
 void GC_disable(void)
 {
+    for (unsigned try = 0; sv_boehm_ready && try < DISABLE_TRIES; try++) {
+        others_wait();
+        sv_cycle_settle();
+        __atomic_fetch_add(&GC_dont_gc, 1, __ATOMIC_SEQ_CST);
+        if (!others_ask() && !sv_cycle_running())
+            return;
+        __atomic_fetch_sub(&GC_dont_gc, 1, __ATOMIC_SEQ_CST);
+    }
     __atomic_fetch_add(&GC_dont_gc, 1, __ATOMIC_SEQ_CST);
     if (sv_boehm_ready)
         sv_cycle_settle();

@@ -292,6 +292,40 @@ TEST(many)
     is("done", true);
 }
 
+// A collection asked for isn't lost because another thread disables them for a moment: it waits.
+static _Atomic bool asked_enough;
+
+static void *disable_often(void *data)
+{
+    while (!asked_enough) {
+        GC_word before = GC_get_gc_no();
+        GC_disable();
+        GC_enable();
+        while (!asked_enough && GC_get_gc_no() == before)
+            sched_yield();
+    }
+    return data;
+}
+
+TEST(disabled_elsewhere)
+{
+    pthread_t t;
+    unsigned had = 0;
+    if (GC_pthread_create(&t, NULL, disable_often, NULL))
+        abort();
+    for (int i = 0; i < 200; i++) {
+        GC_word before = GC_get_gc_no();
+        GC_gcollect();
+        had += GC_get_gc_no() != before;
+    }
+    asked_enough = true;
+    GC_pthread_join(t, NULL);
+    is("had", had > 100); // who comes in between has it refused, on either library
+    GC_word before = GC_get_gc_no();
+    GC_gcollect();
+    is("after", GC_get_gc_no() != before);
+}
+
 TEST(library)
 {
     is("opened", GC_dlopen("libm.so.6", 2) != NULL);
