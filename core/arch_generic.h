@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <unistd.h>
 
@@ -72,6 +73,13 @@ static inline int sv_arch_tcb_valid(uintptr_t tcb)
 {
     (void)tcb;
     return 0; // unknown layout: a cached stack is then scanned whole
+}
+
+// Unknown here: bindings stay as they are.
+static inline bool sv_arch_relocation_slot(unsigned long type)
+{
+    (void)type;
+    return false;
 }
 
 // Unknown layout: the handler's own frame lies below everything the thread uses.

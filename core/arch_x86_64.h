@@ -4,6 +4,7 @@
 #define SV_ARCH_X86_64_H
 
 #include <cpuid.h>
+#include <elf.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -113,6 +114,13 @@ static inline int sv_arch_tcb_valid(uintptr_t tcb)
 {
     const uintptr_t *w = (const uintptr_t *)tcb;
     return w[0] == tcb && w[2] == tcb;
+}
+
+// Is it a relocation by which an object reaches a function of another one, through a word of its
+// own (psABI: the function's address, nothing added)?
+static inline bool sv_arch_relocation_slot(unsigned long type)
+{
+    return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT;
 }
 
 // The stack pointer that a signal interrupted.

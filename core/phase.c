@@ -569,13 +569,14 @@ static const char *stop_finish(uint64_t limit)
         reason = scan_stopped(limit, false);
     if (!reason && (!beside || phase.done))
         reason = scan_stopped(limit, true);
+    if (!reason && phase.done)
+        caches_blacken(); // before the client looks for what is dead
     if (!reason && phase.done && sv_client) {
-        sv_crew_dismiss(); // the client has no work for two
+        sv_crew_dismiss(); // it has no work for two
         sv_client->settle(&phase.marker[0]);
         reason = marker_failed();
     }
     if (!reason && phase.done) {
-        caches_blacken();
         sv_mark_account(&phase.marker[0]);
         sv_mark_account(&phase.marker[1]);
         if (sv_options.checkmark)

@@ -85,7 +85,7 @@ bool sv_kind_settle(struct sv_marker *m); // the same for what was marked since;
 void sv_kind_commit(void);                // held, stopped: forgets objects that aren't marked
 void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
 
-// ---- final.c, link.c, disclaim.c ----------------------------------------------------------------
+// ---- final.c, link.c, disclaim.c, closure.c -----------------------------------------------------
 
 // In the stop that ends a cycle, in this order. Decisions are made in settle and take effect in
 // commit: short links to what isn't marked; then objects with finalizers that aren't marked are
@@ -94,16 +94,21 @@ void sv_link_settle(struct sv_marker *m);     // which short links are to be cle
 void sv_toggle_settle(struct sv_marker *m);   // asks for toggle refs; marks strong ones
 void sv_final_settle(struct sv_marker *m);    // which finalizers are due; marks what they need
 void sv_disclaim_settle(struct sv_marker *m); // likewise for disclaim procedures
+void sv_closure_settle(struct sv_marker *m);  // and closures
 void sv_link_commit(void);                    // clears short and long links
 void sv_final_commit(void);
 void sv_disclaim_commit(void);
+void sv_closure_commit(void);
 void sv_toggle_commit(void);                // forgets weak ones that aren't marked
 void sv_final_hold(struct sv_marker *m);    // held: what is queued and hasn't run is a root
 void sv_disclaim_hold(struct sv_marker *m); // held: likewise
+void sv_closure_hold(struct sv_marker *m);  // held: likewise
 void sv_final_push(struct sv_marker *m);    // held, stopped: what was registered since hold
 void sv_final_poll(void);                   // safe point: runs what is due, unless on demand
 void sv_final_forget(uintptr_t start);      // GC_free: the object's finalizer and links go with it
 void sv_disclaim_poll(void);                // safe point
+void sv_closure_poll(void);                 // safe point
+void sv_closure_trace(struct sv_marker *m, uint64_t descriptor); // marks a closure of the heap
 // Of a kind that may have a disclaim procedure: a new object, no lock held. False: no memory.
 bool sv_disclaim_add(void *object, unsigned kind);
 

@@ -12,6 +12,7 @@
 // face's own, and malloc is the C library's.
 #include "boehm.h"
 
+#include "binding.h"
 #include "heap.h"
 #include "init.h"
 #include "mark.h"
@@ -25,6 +26,7 @@ static void client_hold(struct sv_marker *m)
     sv_uncollectable_hold(m);
     sv_final_hold(m);
     sv_disclaim_hold(m);
+    sv_closure_hold(m);
 }
 
 static void client_push(struct sv_marker *m)
@@ -53,6 +55,7 @@ static void client_settle(struct sv_marker *m)
     sv_final_settle(m);
     kinds_settle(m);
     sv_disclaim_settle(m);
+    sv_closure_settle(m);
     kinds_settle(m);
     sv_boehm_marker = NULL;
 }
@@ -62,9 +65,12 @@ static void client_commit(void)
     sv_link_commit();
     sv_final_commit();
     sv_disclaim_commit();
+    sv_closure_commit();
     sv_toggle_commit();
     sv_kind_commit();
     sv_event_commit();
+    if (sv_binding_needed())
+        atomic_store_explicit(&sv_boehm_due, true, memory_order_relaxed);
 }
 
 static const struct sv_client boehm_client = {
@@ -86,6 +92,7 @@ __attribute__((noinline)) void sv_boehm_init(void)
         sv_client = &boehm_client;
         sv_boehm_unlock();
         sv_control_begin();
+        sv_binding_begin();
         sv_boehm_ready = true;
     }
     sv_lock_release(&once);
@@ -110,8 +117,10 @@ __attribute__((noinline)) void sv_boehm_poll_slow(void)
     if (!sv_callback_enter())
         return;
     atomic_store_explicit(&sv_boehm_due, false, memory_order_relaxed);
+    sv_binding_poll();
     sv_event_poll();
     sv_disclaim_poll();
+    sv_closure_poll();
     sv_callback_leave();
     sv_final_poll(); // finalizers may allocate, and have finalizers run
 }

@@ -1,12 +1,12 @@
-// Objects whose death is told to a procedure: those of GC_finalized_malloc, each with a closure,
-// and those of a kind with a disclaim procedure. Such an object stands in a table. When it isn't
-// marked it stays for this cycle; its procedure is called at a safe point, by one thread at a
-// time; then it is freed, unless the procedure wants it to stay.
+// Objects whose death is told to a procedure: those of a kind with a disclaim procedure. Such an
+// object stands in a table. When it isn't marked it stays for this cycle; its procedure is called
+// at a safe point, by one thread at a time; then it is freed, unless the procedure wants it to
+// stay.
 //
-// Where a kind asks for it, as GC_finalized_malloc's does, all that a dead object points to
-// outlives it, other such objects included, which are told in a later cycle. Else they are all
-// told now; so nothing is freed before all have been, and nothing at all, but by a later cycle,
-// when one of them stays: it may point to the others.
+// Where a kind asks for it all that a dead object points to outlives it, other such objects
+// included, which are told in a later cycle. Else they are all told now; so nothing is freed before
+// all have been, and nothing at all, but by a later cycle, when one of them stays: it may point to
+// the others. (GC_finalized_malloc's objects need no table: closure.c.)
 #define GC_BUILD
 #include "cache.h"
 #include "export.h"
@@ -20,9 +20,8 @@
 #define KINDS 256u
 #define BATCH 64u
 
-enum {         // in an entry's tag
+enum {         // in an entry's tag; its a is ~the kind's number
     FIRST = 1, // all that it points to outlives it
-    KIND = 2,  // a is ~the kind's number; else ~the closure's address, and b the address
     STAYS = 4  // the procedure said so
 };
 
@@ -34,7 +33,6 @@ static struct {
     struct sv_registry_list told;  // held: the procedure was called
     int busy;                      // held: the process in which a thread is calling procedures
     struct sv_marker *marker;      // held, in settle
-    size_t nheld;                  // held: closures of the heap, ever
 } disclaim;
 
 static struct {
@@ -56,46 +54,23 @@ SV_EXPORT void GC_register_disclaim_proc(int kind, GC_disclaim_proc proc, int ma
     sv_boehm_unlock();
 }
 
-// All is ready always.
-SV_EXPORT void GC_init_finalized_malloc(void)
-{
-    sv_boehm_init();
-}
-
-static bool object_add(void *object, uintptr_t of, uint8_t tag)
+bool sv_disclaim_add(void *object, unsigned kind)
 {
     bool fresh;
+    // acquire pairs with GC_register_disclaim_proc's release
+    if (kind >= KINDS || !__atomic_load_n(&kinds[kind].proc, __ATOMIC_ACQUIRE))
+        return true;
     sv_boehm_lock();
     uint32_t id = sv_registry_add(&disclaim.table, (uintptr_t)object, &fresh);
     if (id) {
         struct sv_entry *e = sv_registry_entry(&disclaim.table, id);
-        e->a = ~of;
-        e->b = tag & KIND ? 0 : of;
-        e->tag = tag & 7;
-        disclaim.nheld += sv_registry_in_heap(e->b);
-        sv_final_keep(e->b);
+        e->a = ~(uintptr_t)kind;
+        e->b = 0;
+        e->tag = kinds[kind].first ? FIRST : 0;
         sv_registry_near_set((uintptr_t)object, SV_NEAR_OBJECT);
     }
     sv_boehm_unlock();
     return id != 0;
-}
-
-bool sv_disclaim_add(void *object, unsigned kind)
-{
-    // acquire pairs with GC_register_disclaim_proc's release
-    if (kind >= KINDS || !__atomic_load_n(&kinds[kind].proc, __ATOMIC_ACQUIRE))
-        return true;
-    return object_add(object, kind, (uint8_t)(KIND | (kinds[kind].first ? FIRST : 0)));
-}
-
-SV_EXPORT void *GC_finalized_malloc(size_t size, const struct GC_finalizer_closure *closure)
-{
-    void *p = GC_malloc(size);
-    if (p && !object_add(p, (uintptr_t)closure, FIRST)) {
-        sv_heap_free(p);
-        p = sv_boehm_oom(size);
-    }
-    return p;
 }
 
 void sv_disclaim_forget(uintptr_t start)
@@ -121,10 +96,6 @@ static void list_mark(struct sv_marker *m, const struct sv_registry_list *list)
 
 void sv_disclaim_hold(struct sv_marker *m)
 {
-    if (!disclaim.table.used)
-        disclaim.nheld = 0;
-    if (disclaim.nheld)
-        sv_words_hold(m, &disclaim.table);
     list_mark(m, &disclaim.queue);
     list_mark(m, &disclaim.told);
 }
@@ -179,19 +150,10 @@ void sv_disclaim_commit(void)
 
 // ---- telling ------------------------------------------------------------------------------------
 
-static bool object_tell(uintptr_t object, uintptr_t of, unsigned tag)
-{
-    if (tag & KIND)
-        return kinds[of].proc((void *)object) != 0;
-    const struct GC_finalizer_closure *closure = (const struct GC_finalizer_closure *)of;
-    closure->proc((void *)object, closure->cd);
-    return false;
-}
-
 struct told {
     uint32_t id;
-    unsigned tag;
-    uintptr_t object, of;
+    bool stays;
+    uintptr_t object, kind;
 };
 
 // Some of the queue, which go to those that were told.
@@ -203,7 +165,7 @@ static unsigned queue_take(struct told told[BATCH])
     while (n < BATCH && (id = sv_registry_take(r, &disclaim.queue))) {
         const struct sv_entry *e = sv_registry_entry(r, id);
         if (e->a)
-            told[n++] = (struct told){id, e->tag, ~e->key, ~e->a};
+            told[n++] = (struct told){id, false, ~e->key, ~e->a};
         sv_registry_append(r, &disclaim.told, id);
     }
     return n;
@@ -217,11 +179,11 @@ static bool queue_tell(void)
     for (unsigned n; (n = queue_take(told));) {
         sv_boehm_unlock();
         for (unsigned i = 0; i < n; i++)
-            told[i].tag = object_tell(told[i].object, told[i].of, told[i].tag) ? STAYS : 0;
+            told[i].stays = kinds[told[i].kind].proc((void *)told[i].object) != 0;
         sv_boehm_lock();
         for (unsigned i = 0; i < n; i++) {
-            sv_registry_entry(&disclaim.table, told[i].id)->tag |= told[i].tag & STAYS;
-            any |= told[i].tag != 0;
+            sv_registry_entry(&disclaim.table, told[i].id)->tag |= told[i].stays ? STAYS : 0;
+            any |= told[i].stays;
         }
     }
     return any;
@@ -236,7 +198,7 @@ static unsigned told_take(bool any_stays, void *gone[BATCH])
     while (n < BATCH && (id = sv_registry_take(r, &disclaim.told))) {
         struct sv_entry *e = sv_registry_entry(r, id);
         if (e->a && (e->tag & STAYS)) {
-            e->tag &= FIRST | KIND;
+            e->tag &= FIRST;
             continue;
         }
         if (e->a && !any_stays)

@@ -175,9 +175,12 @@ void sv_final_forget(uintptr_t start)
     uint8_t near = 0;
     for (uintptr_t page = start & ~(SV_PAGE_SIZE - 1); page < start + size; page += SV_PAGE_SIZE)
         near |= atomic_load_explicit(sv_registry_near_at(page), memory_order_relaxed);
-    if (!near)
+    bool queued = atomic_load_explicit(&sv_closure_queued, memory_order_relaxed);
+    if (!near && !queued)
         return;
     sv_boehm_lock();
+    if (queued)
+        sv_closure_forget(start);
     uint32_t id = sv_registry_find(&final.table, start);
     if (id)
         sv_registry_remove(&final.table, id);

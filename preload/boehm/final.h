@@ -23,6 +23,9 @@ void sv_words_hold(struct sv_marker *m, const struct sv_registry *r);
 void sv_link_forget(uintptr_t lo, uintptr_t hi);
 void sv_toggle_forget(uintptr_t start);
 void sv_disclaim_forget(uintptr_t start);
+void sv_closure_forget(uintptr_t start);
+
+extern _Atomic bool sv_closure_queued; // held to write: closures wait to be called
 
 void sv_link_trim(void); // held, at a safe point: memory goes back after there were many
 void sv_link_count(size_t *short_links, size_t *long_links); // held

@@ -213,6 +213,7 @@ static void plain_trace(const struct part *part, uintptr_t start, uintptr_t end,
     switch (descriptor & GC_DS_TAGS) {
     case GC_DS_LENGTH:
         range_trace(part, start, end - start > descriptor ? start + descriptor : end);
+        sv_closure_trace(part->m, descriptor);
         break;
     case GC_DS_BITMAP:
         bits_trace(part, start, bits_reverse(descriptor & ~(uint64_t)GC_DS_TAGS));

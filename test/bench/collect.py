@@ -73,6 +73,12 @@ def peers_find(mallocs):
     if "salvage" in mallocs:
         collectors["salvage"] = Peer("salvage", preload=mallocs["salvage"],
                                      environment={"SALVAGE": options})
+    ours = os.path.dirname(mallocs.get("salvage", ""))
+    if os.path.exists(f"{OUT}/graph-gc") and os.path.exists(f"{ours}/libgc.so.1"):
+        peer = Peer("salvage as libgc", "-gc",
+                    environment={"SALVAGE": options, "LD_LIBRARY_PATH": ours})
+        del peer.environment["BENCH_LOG"]
+        collectors[peer.name] = peer
     if os.path.exists(f"{OUT}/graph-gc"):
         for name, setting in (("libgc, 1 marker", "GC_MARKERS"), ("libgc, 2 markers", "GC_MARKERS"),
                               ("libgc, incremental", "GC_ENABLE_INCREMENTAL")):

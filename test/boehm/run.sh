@@ -44,6 +44,9 @@ compile() { # name
     local source kind
     source=$(echo "$HERE/$1".c*)
     kind=${source##*.}
+    # a library that the program opens by its own name
+    [ ! -f "$HERE/$1.lib.c" ] ||
+        gcc -std=gnu17 -O1 -g -Wall -shared -fPIC -o "$OUT/$1.lib.so" "$HERE/$1.lib.c" || return 1
     [ "$OUT/$1" -nt "$source" ] && [ "$OUT/$1" -nt $HERE/check.h ] && return 0
     # shellcheck disable=SC2046
     if [ "$kind" = cc ]; then

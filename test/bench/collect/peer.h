@@ -8,7 +8,7 @@
 // gctrace lines do, `gc N ...: A+B+C ms clock`, in which A and C are stops of the world. Salvage
 // and Go write them themselves; for libgc, whose events are recorded here, peer_finish writes them
 // to the file that BENCH_LOG names, one line a stop. peer_cycles counts the same N, so a program
-// says which lines belong to which of its phases.
+// says which lines belong to which of its phases. Without BENCH_LOG libgc is Salvage's.
 //
 // Everything else on standard output is one line of key=value words, which collect.py reads.
 #ifndef PEER_H
@@ -83,7 +83,8 @@ static void peer_event(GC_EventType event)
 static inline void peer_start(void)
 {
     GC_INIT();
-    GC_set_on_collection_event(peer_event);
+    if (getenv("BENCH_LOG"))
+        GC_set_on_collection_event(peer_event);
 }
 
 // A block of unknown contents (libgc's are zeroed, which is its price).
@@ -116,7 +117,8 @@ static inline void peer_collect(void)
 
 static inline uint64_t peer_cycles(void)
 {
-    return atomic_load_explicit(&peer_stops.count, memory_order_relaxed);
+    return getenv("BENCH_LOG") ? atomic_load_explicit(&peer_stops.count, memory_order_relaxed)
+                               : GC_get_gc_no();
 }
 
 // Bytes in use, and the collector's goal for them; 0 when it has none, or is just setting another.
