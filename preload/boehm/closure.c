@@ -30,8 +30,7 @@
 #define CHUNK 510u                  // objects of a chunk: 4 KiB
 #define BATCH 64u                   // objects that are told between two looks at the queue
 #define QUEUED 4u                   // in a descriptor: the object is queued; closures are aligned
-#define CLOSURE ((uint64_t)1 << 63) // in a descriptor: it is a closure
-#define FLAGS (CLOSURE | 7u)
+#define FLAGS (SV_CLOSURE | 7u)
 
 struct chunk {
     struct chunk *next;       // held
@@ -94,7 +93,7 @@ SV_EXPORT void *GC_finalized_malloc(size_t size, const struct GC_finalizer_closu
         sv_boehm_init();
     if (sv_unlikely(!__atomic_load_n(&closures.used, __ATOMIC_RELAXED)))
         __atomic_store_n(&closures.used, true, __ATOMIC_RELAXED);
-    void *p = sv_heap_alloc_traced(size, (uintptr_t)closure | CLOSURE);
+    void *p = sv_heap_alloc_traced(size, (uintptr_t)closure | SV_CLOSURE);
     if (p && sv_unlikely(!sv_object_leaks()))
         return sv_uncollectable_add(p, size);
     return p ? p : sv_boehm_oom(size);
@@ -106,11 +105,6 @@ SV_EXPORT void GC_init_finalized_malloc(void)
     sv_boehm_init();
 }
 
-static bool is_closure(uint64_t descriptor)
-{
-    return (descriptor & (CLOSURE | GC_DS_TAGS)) == (CLOSURE | GC_DS_LENGTH);
-}
-
 static uint64_t *descriptor_at(uintptr_t start, size_t slot)
 {
     return (uint64_t *)(start + slot) - 1;
@@ -118,7 +112,7 @@ static uint64_t *descriptor_at(uintptr_t start, size_t slot)
 
 void sv_closure_trace(struct sv_marker *m, uint64_t descriptor)
 {
-    if (is_closure(descriptor))
+    if (sv_closure_is(descriptor))
         sv_mark_word(m, (uintptr_t)(descriptor & ~FLAGS));
 }
 
@@ -128,7 +122,7 @@ void sv_closure_forget(uintptr_t start)
     if (!sv_mark_find(start, &at) || !sv_code_traced(at.span->code))
         return;
     uint64_t descriptor = *descriptor_at(start, sv_span_slot_size(at.span));
-    if (!is_closure(descriptor) || !(descriptor & QUEUED))
+    if (!sv_closure_is(descriptor) || !(descriptor & QUEUED))
         return;
     for (struct chunk *c = closures.queue.first; c; c = c->next)
         for (uint32_t i = c->at; i < c->n; i++)
@@ -154,30 +148,30 @@ void sv_closure_hold(struct sv_marker *m)
 }
 
 // What the dead of one word of bits point to is marked, and they are listed.
-static void word_look(struct sv_marker *m, struct sv_span *span, uintptr_t base, uint64_t dead)
+static void word_look(struct sv_marker *m, struct sv_span *span, struct sv_bits *bits,
+                      uintptr_t base, uint64_t dead)
 {
     size_t size = sv_span_slot_size(span);
-    for (uint64_t bits = dead; bits; bits &= bits - 1)
-        __builtin_prefetch(descriptor_at(base + (unsigned)__builtin_ctzll(bits) * size, size));
+    for (uint64_t left = dead; left; left &= left - 1)
+        __builtin_prefetch(descriptor_at(base + (unsigned)__builtin_ctzll(left) * size, size));
     for (; dead; dead &= dead - 1) {
         uintptr_t start = base + (unsigned)__builtin_ctzll(dead) * size;
-        struct sv_mark_place at;
-        if (is_closure(*descriptor_at(start, size)) && sv_mark_find(start, &at) &&
-            chunks_add(&closures.dead, start))
+        struct sv_mark_place at = {span, bits, dead & -dead, start};
+        if (sv_closure_is(*descriptor_at(start, size)) && chunks_add(&closures.dead, start))
             sv_contents_mark(m, &at, false);
     }
 }
 
 static void span_look(struct sv_marker *m, struct sv_span *span)
 {
-    const struct sv_bits *bits = sv_span_bits(span);
+    struct sv_bits *bits = sv_span_bits(span);
     uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
     size_t size = sv_span_slot_size(span);
     for (unsigned w = 0; w < sv_span_words(span); w++) {
         uint64_t alloc = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed);
         uint64_t mark = atomic_load_explicit(&bits[w].mark, memory_order_relaxed);
         if (alloc & ~mark)
-            word_look(m, span, base + w * 64 * size, alloc & ~mark);
+            word_look(m, span, &bits[w], base + w * 64 * size, alloc & ~mark);
     }
 }
 

@@ -274,8 +274,13 @@ bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
     if (sv_code_noscan(at->span->code))
         return false;
     if (sv_code_traced(at->span->code)) {
-        sv_client->trace(m, lo, size, lo, lo + size);
-        return true;
+        end -= sizeof(uint64_t);
+        uint64_t descriptor = *(const uint64_t *)end;
+        if (!sv_closure_is(descriptor)) {
+            sv_client->trace(m, lo, size, lo, lo + size);
+            return true;
+        }
+        sv_closure_trace(m, descriptor);
     }
     if (size <= SMALL && !sv_options.tagbits && !points_anywhere(lo, end))
         return false;

@@ -4,6 +4,7 @@
 #define SV_FINAL_H
 
 #include "boehm.h"
+#include "gc/gc_mark.h"
 #include "registry.h"
 
 // Held: this word was registered, and is a root until the next cycle's hold looks at the tables.
@@ -24,6 +25,14 @@ void sv_link_forget(uintptr_t lo, uintptr_t hi);
 void sv_toggle_forget(uintptr_t start);
 void sv_disclaim_forget(uintptr_t start);
 void sv_closure_forget(uintptr_t start);
+
+// In the descriptor of an object of GC_finalized_malloc, the rest of which is the closure's address.
+#define SV_CLOSURE ((uint64_t)1 << 63)
+
+static inline bool sv_closure_is(uint64_t descriptor)
+{
+    return (descriptor & (SV_CLOSURE | GC_DS_TAGS)) == (SV_CLOSURE | GC_DS_LENGTH);
+}
 
 extern _Atomic bool sv_closure_queued; // held to write: closures wait to be called
 

@@ -32,7 +32,8 @@ SERIES = f"{OUT}/collect.series"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 # What BENCH_ONLY can name after collect; `list` runs only when it is named.
-ROWS = ["gcbench", "binarytrees", "graph", "tree", "list", "drop", "growth", "threads", "huge"]
+ROWS = ["gcbench", "binarytrees", "graph", "tree", "list", "drop", "final", "growth", "threads",
+        "huge"]
 UNASKED = {"list"}
 PHASES = {
     "local1": "1 thread, few pages written", "local2": "2 threads, few pages written",
@@ -372,6 +373,25 @@ def drop_run(collectors, references):
         drop_print("free", runs)
 
 
+def final_run(collectors):
+    """Libraries with libgc's interface only."""
+    count = 1000000
+    peers = {name: peer for name, peer in collectors.items() if peer.suffix == "-gc"}
+    say(f"\n### Being told of an object's death: {count:,} objects of 32 bytes, "
+        f"{rounds_text(ROUNDS)}")
+    runs = runs_take(peers, "final", [str(count)], ROUNDS)
+    if not runs:
+        return
+    head("way", *runs)
+    units = {"dropped": "ns an object that is dropped", "kept": "ns one that is kept",
+             "collect": "ms a collection with all of them kept", "freed": "ns one that is freed"}
+    for key in next(iter(runs.values()))[0].words:
+        way, _, what = key.partition(".")
+        if what:
+            row(f"{way}: {units[what]}",
+                *[f"{middle(taken, key):.1f}" for taken in runs.values()])
+
+
 def growth_run(peers):
     mib = HEAP_MIB // 4
     say(f"\n### A heap that grows to {mib} MiB, then 2 threads that drop as fast as they can, "
@@ -430,6 +450,7 @@ def collect_run(rows, mallocs):
         "tree": lambda: graph_run("A tree", "tree", ["local1"], collectors),
         "list": lambda: graph_run("A list", "list", [], collectors),
         "drop": lambda: drop_run(collectors, references),
+        "final": lambda: final_run(collectors),
         "growth": lambda: growth_run(collectors),
         "threads": lambda: threads_run(collectors),
         "huge": lambda: huge_run(collectors),
