@@ -213,7 +213,9 @@ static void memory_find(struct sv_pacer_memory *m)
 
 static void trigger_set(void)
 {
-    atomic_store_explicit(&cycle.goal, sv_pacer_goal(&cycle.pacer), memory_order_relaxed);
+    uint64_t goal = sv_pacer_goal(&cycle.pacer);
+    atomic_store_explicit(&cycle.goal, goal, memory_order_relaxed);
+    sv_stats_goal(goal);
     atomic_store_explicit(&sv_heap.trigger, sv_pacer_trigger(&cycle.pacer), memory_order_relaxed);
 }
 
@@ -236,7 +238,6 @@ static void cycle_pace(struct sv_stats_cycle *stats)
     memory_find(&found.memory);
     found.released = sv_heap_released();
     sv_pacer_commit(&cycle.pacer, &found);
-    stats->goal_next = sv_pacer_goal(&cycle.pacer);
     trigger_set();
     sv_sweep_begin(sv_pacer_trigger(&cycle.pacer));
     sv_scavenge_pace(sv_pacer_retain(&cycle.pacer));

@@ -166,6 +166,11 @@ void sv_stats_stop(struct sv_stats_cycle *c, enum sv_stats_stop which, uint64_t 
     add(&stats.cpu[SV_CPU_PAUSE], pause.total * stats.processors);
 }
 
+void sv_stats_goal(uint64_t bytes)
+{
+    set(&stats.goal, bytes);
+}
+
 void sv_stats_cpu_add(enum sv_stats_cpu what, uint64_t ns)
 {
     add(&stats.cpu[what], ns);
@@ -188,7 +193,6 @@ void sv_stats_cycle(const struct sv_stats_cycle *c)
     add(&stats.cycles, 1);
     set(&stats.pause_last, prepare > termination ? prepare : termination);
     set(&stats.dirty, c->dirty);
-    set(&stats.goal, c->goal_next);
     atomic_store_explicit(&stats.workers, c->workers, memory_order_relaxed);
     if (sv_options.gctrace)
         trace(c);

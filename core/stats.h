@@ -54,7 +54,6 @@ struct sv_stats_cycle {
     uint64_t live_end;    // out of spans when the mark ended
     uint64_t live_marked; // what of it was marked
     uint64_t goal;        // what this cycle was to end below; UINT64_MAX: none
-    uint64_t goal_next;   // the same for the next one
     // work
     uint64_t stacks;      // bytes of stacks scanned
     uint64_t roots;       // bytes of other roots scanned
@@ -109,6 +108,9 @@ void sv_stats_stop(struct sv_stats_cycle *c, enum sv_stats_stop which, uint64_t 
 // A cycle is over. Cycle lock held, world running. `reason` is a constant string.
 void sv_stats_cycle(const struct sv_stats_cycle *c);
 void sv_stats_abandoned(const struct sv_stats_cycle *c, const char *reason);
+
+// What the next cycle, or the one under way, is to end below; UINT64_MAX: none. Whenever that moves.
+void sv_stats_goal(uint64_t bytes);
 
 // Processor time that was spent outside of a cycle: sweeping. Any thread, any lock.
 void sv_stats_cpu_add(enum sv_stats_cpu what, uint64_t ns);

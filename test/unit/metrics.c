@@ -36,10 +36,11 @@ static const char *text_now(void)
 
 static void cycle_count(unsigned ms)
 {
-    struct sv_stats_cycle c = {.barrier = "uffd", .assist = MS, .dirty = 7, .goal_next = 64 << 20};
+    struct sv_stats_cycle c = {.barrier = "uffd", .assist = MS, .dirty = 7};
     sv_stats_stop(&c, SV_STOP_PREPARE, 1000 * MS, 1000 * MS, 1001 * MS);
     sv_stats_stop(&c, SV_STOP_TERMINATION, 2000 * MS, 2000 * MS, (2000 + ms) * MS);
     sv_stats_cycle(&c);
+    sv_stats_goal(64 << 20);
 }
 
 // ---- the text -----------------------------------------------------------------------------------

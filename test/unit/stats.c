@@ -67,7 +67,6 @@ static struct sv_stats_cycle cycle_make(uint64_t at)
                                .live_end = 44 << 20,
                                .live_marked = 20 << 20,
                                .goal = 48 << 20,
-                               .goal_next = 41 << 20,
                                .stacks = 1 << 20,
                                .roots = 2 << 20,
                                .objects = 1234,
@@ -218,6 +217,7 @@ Test(stats, totals)
         else
             sv_stats_abandoned(&c, "no memory");
     }
+    sv_stats_goal(41 << 20);
     sv_stats_cpu_add(SV_CPU_SWEEP, 5);
     sv_stats_cpu_add(SV_CPU_SWEEP, 6);
     sv_stats_read(&now);
@@ -228,6 +228,9 @@ Test(stats, totals)
     cr_assert(now.dirty == 320 && now.workers == 1 && now.heap_goal == 41 << 20);
     cr_assert_str_eq(now.barrier, "uffd");
     cr_assert(now.pause_total == 9 * MS);
+    sv_stats_goal(52 << 20); // the next cycle was put off
+    sv_stats_read(&now);
+    cr_assert(now.heap_goal == 52 << 20);
 }
 
 struct found {

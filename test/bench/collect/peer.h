@@ -190,7 +190,7 @@ static inline void peer_heap(uint64_t *live, uint64_t *goal)
 {
     struct salvage_stats stats = peer_stats();
     *live = stats.heap_live;
-    *goal = peer_cycles() == stats.cycles ? stats.heap_goal : 0;
+    *goal = peer_cycles() == stats.cycles ? stats.heap_end : 0;
 }
 
 static inline void peer_finish(void)
