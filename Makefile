@@ -19,7 +19,7 @@ LIBFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno
             -fno-semantic-interposition -fcf-protection=none -fno-plt
 # -iquote: a header of ours may have the name of one of libc's (assert.h).
 INCLUDE  := -iquote core -iquote scanners -iquote preload -iquote preload/boehm -Ipreload/include
-CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE)
+CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE) -DSALVAGE_VERSION='"$(VERSION)"'
 
 layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH).S)
 CORE     := $(call layer,core)
@@ -129,7 +129,8 @@ $(BUILD)/libgc.map: preload/libsalvage.map
 	sed '/# malloc$$/,/# salvage.h$$/d' $< > $@
 
 $(BUILD)/libgc.so.1: $(LIBOBJ) $(BUILD)/libgc.map Makefile
-	$(CC) $(OPT) -shared -Wl,-soname,libgc.so.1 -Wl,-Bsymbolic-functions -Wl,-z,now -Wl,-z,relro -Wl,-z,noexecstack \
+	$(CC) $(OPT) -shared -Wl,-soname,libgc.so.1 -Wl,-Bsymbolic-functions -Wl,-z,now \
+	    -Wl,-z,relro -Wl,-z,noexecstack \
 	    -Wl,--version-script=$(BUILD)/libgc.map -Wl,--no-undefined -Wl,--as-needed \
 	    -o $@ $(LIBOBJ)
 
@@ -141,7 +142,7 @@ $(BUILD)/libgccpp.so.1: preload/boehm/gccpp.cc $(BUILD)/libgc.so.1 Makefile
 
 # An ordinary program: libc as everybody has it, and what reports and `top` need.
 COMMAND_LIBS  := -lncursesw -ltinfo -ldw -lelf -liberty -ljansson -lprotobuf-c -lxml2 -lz -lm
-COMMAND_FLAGS := -DSALVAGE_VERSION='"$(VERSION)"' -iquote preload/command \
+COMMAND_FLAGS := -iquote preload/command \
                  -isystem $(BUILD)/preload/command -isystem /usr/include/libxml2
 PROFILE       := $(BUILD)/preload/command/profile.pb-c
 
@@ -170,8 +171,8 @@ $(BUILD)/salvage: $(BUILD)/preload/command/main.c.o $(BUILD)/command.a Makefile
 
 # ---- tests -------------------------------------------------------------------------------------
 
-# A unit test takes what it needs of core and scanners (and a table of the face) from an archive, and
-# interposes nothing.
+# A unit test takes what it needs of core and scanners (and a table of the face) from an archive,
+# and interposes nothing.
 $(BUILD)/units.a: $(call obj,$(CORE) $(SCANNERS) preload/boehm/table.c) $(BUILD)/meta.o
 	@rm -f $@
 	ar rcs $@ $^

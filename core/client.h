@@ -19,17 +19,18 @@ struct sv_client {
     // In each stop that tries to end the mark. Marks what can only be looked at while the world
     // stands still.
     void (*push)(struct sv_marker *m);
-    // In the stop that ends it, with everything marked that roots lead to. May mark more, and drains
-    // it (sv_mark_drain). Whether it comes to a flip is known only after.
+    // In the stop that ends it, with everything marked that roots lead to. May mark more, and
+    // drains it (sv_mark_drain). Whether it comes to a flip is known only after.
     void (*settle)(struct sv_marker *m);
     // After that, and last: what wasn't marked then is garbage.
     void (*commit)(void);
-    // Marks what the words of [lo, hi) in a traced object at `start` point to; its descriptor is its
-    // last word. Beside the program, on any marker's thread, without the client's lock: reads
+    // Marks what the words of [lo, hi) in a traced object at `start` point to; its descriptor is
+    // its last word. Beside the program, on any marker's thread, without the client's lock: reads
     // nothing that changes. Takes time by hi - lo, not by the object's size.
     void (*trace)(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
-    // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one is
-    // asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock held.
+    // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one
+    // is asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock
+    // held.
     bool (*wanted)(bool asked);
     // The heap has grown past sv_heap_told; so many bytes are in use by spans now. Returns the
     // pages past which to tell again. Heap lock held: sets flags, and nothing more.

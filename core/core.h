@@ -4,9 +4,9 @@
 //
 // Terms. A *page* is 8 KiB, whatever the hardware's is. A *span* is a run of pages that serves
 // objects of one size class, or one large object. A *slot* is the place of one object in a span. A
-// *code* is a size class together with an enum sv_kind, how its objects hold pointers: it is what a page is
-// tagged with. Pages are named by number, counted from the region's first; page 0 is never handed
-// out, so that 0 can mean "none".
+// *code* is a size class together with an enum sv_kind, how its objects hold pointers: it is what a
+// page is tagged with. Pages are named by number, counted from the region's first; page 0 is never
+// handed out, so that 0 can mean "none".
 #ifndef SV_CORE_H
 #define SV_CORE_H
 

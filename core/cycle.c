@@ -30,6 +30,7 @@
 #include "leaks.h"
 #include "limiter.h"
 #include "lock.h"
+#include "locks.h"
 #include "mark.h"
 #include "metadata.h"
 #include "metrics.h"
@@ -820,10 +821,7 @@ void sv_cycle_relink(void)
 
 static void stop_locks_drop(void)
 {
-    sv_metadata_unlock();
-    sv_heap_unlock_all();
-    sv_world_unlock();
-    sv_lock_release(&sv_client_lock);
+    sv_locks_drop();
     sv_lock_release(&cycle.stopping);
     sv_cycle_release();
 }
@@ -834,10 +832,7 @@ const char *sv_cycle_stop(void)
         return "no cycles here";
     int procfd = proc_open();
     sv_lock_acquire(&cycle.stopping);
-    sv_lock_acquire(&sv_client_lock);
-    sv_world_lock();
-    sv_heap_lock_all();
-    sv_metadata_lock();
+    sv_locks_take();
     const char *reason = sv_world_stop(procfd);
     if (reason)
         stop_locks_drop();
@@ -877,9 +872,7 @@ void sv_cycle_unblock(void)
 
 bool sv_cycle_locked_here(void)
 {
-    return sv_lock_held(&cycle.lock) || sv_lock_held(&cycle.stopping) ||
-           sv_lock_held(&sv_client_lock) || sv_world_locked_here() || sv_heap_locked_here() ||
-           sv_metadata_locked_here();
+    return sv_lock_held(&cycle.lock) || sv_lock_held(&cycle.stopping) || sv_locks_held_here();
 }
 
 // An idle worker is ended, so that the child is the copy of a process with one thread, and so that
@@ -889,8 +882,7 @@ enum sv_fork sv_cycle_fork_prepare(void)
 {
     // a signal handler that forks while its thread is about to exec
     bool owned = sv_lock_held(&cycle.stopping);
-    if (sv_lock_held(&sv_client_lock) || sv_world_locked_here() || sv_heap_locked_here() ||
-        sv_metadata_locked_here())
+    if (sv_locks_held_here())
         return SV_FORK_INSIDE;
     bool idle =
         !asked_more() && cycle_ended(atomic_load_explicit(&cycle.started, memory_order_relaxed));
@@ -902,10 +894,7 @@ enum sv_fork sv_cycle_fork_prepare(void)
     if (!owned)
         sv_lock_acquire(&cycle.stopping);
     cycle.fork_owned = owned;
-    sv_lock_acquire(&sv_client_lock);
-    sv_world_lock();
-    sv_heap_lock_all();
-    sv_metadata_lock();
+    sv_locks_take();
     return SV_FORK_LOCKED;
 }
 
@@ -914,10 +903,7 @@ void sv_cycle_fork_parent(enum sv_fork how)
     if (how != SV_FORK_LOCKED)
         return;
     bool owned = cycle.fork_owned;
-    sv_metadata_unlock();
-    sv_heap_unlock_all();
-    sv_world_unlock();
-    sv_lock_release(&sv_client_lock);
+    sv_locks_drop();
     if (!owned)
         sv_lock_release(&cycle.stopping);
 }
@@ -962,10 +948,7 @@ void sv_cycle_fork_child(enum sv_fork how)
     } else if (how == SV_FORK_INSIDE) {
         // what other threads held, the thread itself keeps: it goes on where it was interrupted
         sv_lock_reset(&cycle.stopping);
-        sv_lock_reset(&sv_client_lock);
-        sv_heap_lock_reset();
-        sv_world_lock_reset();
-        sv_metadata_lock_reset();
+        sv_locks_reset();
     }
     if (cycle.enabled)
         cycle_forget();

@@ -317,7 +317,7 @@ static void header_put(struct sv_record *r, const struct sv_leaks_ask *ask, int 
 {
     uint64_t now = sv_os_realtime() / 1000000;
     uint64_t ms = now % 1000;
-    sv_record_put(r, "salvage-raw 1 %s\n", SV_RECORD_VERSION);
+    sv_record_put(r, "salvage-raw 1 %s\n", SALVAGE_VERSION);
     sv_record_process(r, procfd);
     sv_record_put(r, "check %s %U.%U%U%U ", reason_names[ask->reason], now / 1000, ms / 100,
                   ms / 10 % 10, ms % 10);

@@ -36,6 +36,7 @@
 #include "crew.h"
 #include "leaks.h"
 #include "lock.h"
+#include "locks.h"
 #include "mark.h"
 #include "metadata.h"
 #include "options.h"
@@ -111,18 +112,12 @@ static struct {
 static void locks_take(void)
 {
     sv_lock_acquire(phase.in->stopping);
-    sv_lock_acquire(&sv_client_lock);
-    sv_world_lock();
-    sv_heap_lock_all();
-    sv_metadata_lock();
+    sv_locks_take();
 }
 
 static void locks_drop(void)
 {
-    sv_metadata_unlock();
-    sv_heap_unlock_all();
-    sv_world_unlock();
-    sv_lock_release(&sv_client_lock);
+    sv_locks_drop();
     sv_lock_release(phase.in->stopping);
 }
 

@@ -8,8 +8,6 @@
 
 #include "text.h"
 
-#define SV_RECORD_VERSION "0.1" // of the library, as the record names it
-
 struct sv_record {
     int fd;            // -1: nothing is written
     int failed;        // 0, or -errno: what follows is dropped

@@ -6,7 +6,10 @@
 // allocator fills from below; a huge page that is free as a whole goes as a whole.
 //
 // With a worker the low-water mark only says how much is owed, and a cycle sets a goal beside it
-// (Go's: what was in use when the mark ended, scaled by how the heap's goal changed, and a tenth).
+// (Go's: what was in use when the mark ended, scaled by how the heap's goal changed, and a tenth),
+// down to which goes what was free for a window. So a program that is collected many times in one
+// keeps what it fills each time: binary-trees took 1.3 to 1.6 s without that memory, 0.9 to 1.0 with
+// it (22 November 2026, 2 processors).
 // The worker releases in quanta that grow from 64 KiB to 16 MiB while they stay short, for a
 // millisecond at a time; a PI controller finds the sleep between for 1 % of one processor.
 //
@@ -38,6 +41,7 @@
 static struct {
     uint64_t looked;              // heap lock: when the window began, ns
     uint32_t low;                 // heap lock: fewest dirty free pages since then
+    uint32_t unused;              // heap lock: the same of the whole window before
     uint32_t owed;                // heap lock: pages that the worker is to release
     uint64_t retain;              // heap lock: bytes that the heap may hold, 0: no cycle yet
     uint64_t goal;                // heap lock: the live heap's, of the last cycle
@@ -101,6 +105,7 @@ static uint32_t window_look(void)
         uint64_t now = sv_os_now();
         if (now - scavenge.looked >= WINDOW_NS) {
             excess = scavenge.low > keep ? scavenge.low - keep : 0;
+            scavenge.unused = scavenge.low;
             scavenge.looked = now;
             scavenge.low = dirty;
         }
@@ -192,8 +197,9 @@ static uint32_t pages_due(void)
         scavenge.owed = excess;
     uint64_t dirty = sv_heap.pages.ndirty, retain = scavenge.retain >> SV_PAGE_SHIFT;
     uint64_t held = sv_heap.pages_inuse + dirty, due = scavenge.owed;
-    if (retain && held > retain && held - retain > due)
-        due = held - retain;
+    uint64_t beyond = retain && held > retain ? held - retain : 0;
+    beyond = beyond < scavenge.unused ? beyond : scavenge.unused;
+    due = beyond > due ? beyond : due;
     sv_lock_release(&sv_heap.lock);
     return (uint32_t)(due < dirty ? due : dirty);
 }

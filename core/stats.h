@@ -109,7 +109,7 @@ void sv_stats_stop(struct sv_stats_cycle *c, enum sv_stats_stop which, uint64_t 
 void sv_stats_cycle(const struct sv_stats_cycle *c);
 void sv_stats_abandoned(const struct sv_stats_cycle *c, const char *reason);
 
-// What the next cycle, or the one under way, is to end below; UINT64_MAX: none. Whenever that moves.
+// What the next cycle, or the one under way, is to end below; UINT64_MAX: none. When that moves.
 void sv_stats_goal(uint64_t bytes);
 
 // Processor time that was spent outside of a cycle: sweeping. Any thread, any lock.

@@ -105,7 +105,8 @@ static uintptr_t own_function(const char *name)
 {
     const struct object *o = &binding.own;
     uint32_t nbuckets = o->hash[0], first = o->hash[1], nfilter = o->hash[2], h = name_hash(name);
-    const uint32_t *buckets = (const void *)((const ElfW(Addr) *)(const void *)(o->hash + 4) + nfilter);
+    const ElfW(Addr) *filter = (const void *)(o->hash + 4);
+    const uint32_t *buckets = (const void *)(filter + nfilter);
     const uint32_t *chains = buckets + nbuckets;
     uint32_t i = buckets[h % nbuckets];
     for (; i >= first; i++) {
@@ -154,6 +155,12 @@ static bool name_begins(const char *path, const char *name)
     return strncmp(slash ? slash + 1 : path, name, strlen(name)) == 0;
 }
 
+static bool left_alone(const char *path)
+{
+    return name_begins(path, "libc.so") || name_begins(path, "ld-linux") ||
+           name_begins(path, "linux-vdso");
+}
+
 static int object_look(struct dl_phdr_info *info, size_t size, void *arg)
 {
     (void)size, (void)arg;
@@ -162,8 +169,7 @@ static int object_look(struct dl_phdr_info *info, size_t size, void *arg)
     for (unsigned i = 0; i < info->dlpi_phnum; i++)
         if (info->dlpi_phdr[i].p_type == PT_DYNAMIC)
             dynamic = (const void *)(info->dlpi_addr + info->dlpi_phdr[i].p_vaddr);
-    if (!dynamic || info->dlpi_addr == binding.own.base || name_begins(info->dlpi_name, "libc.so") ||
-        name_begins(info->dlpi_name, "ld-linux") || name_begins(info->dlpi_name, "linux-vdso"))
+    if (!dynamic || info->dlpi_addr == binding.own.base || left_alone(info->dlpi_name))
         return 0;
     object_read(&o, info->dlpi_addr, dynamic);
     for (unsigned k = 0; o.symbols && o.strings && k < 2; k++)

@@ -29,8 +29,8 @@ static inline bool sv_object_noted(uintptr_t start)
 }
 
 // Where leaks are looked for (mode=leaks) nothing is collected, so what a program leaves to this
-// collector is a root there, and nothing that it leads to is lost. False: it is such; true: leaks are
-// not looked for, or the program asked for those among these objects.
+// collector is a root there, and nothing that it leads to is lost. False: it is such; true: leaks
+// are not looked for, or the program asked for those among these objects.
 bool sv_object_leaks(void);
 
 // An atomic object that is zero.

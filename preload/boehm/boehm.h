@@ -35,7 +35,7 @@ static inline void sv_boehm_unlock(void)
     sv_lock_release(&sv_client_lock);
 }
 
-// Something is due at a safe point: a finalizer, an event, a warning. Set by anyone, also in a stop.
+// Something is due at a safe point: a finalizer, an event, a warning. Set by anyone, in a stop too.
 extern _Atomic bool sv_boehm_due;
 void sv_boehm_poll_slow(void); // runs it; no lock held; does nothing in a callback, or while off
 static inline void sv_boehm_poll(void)

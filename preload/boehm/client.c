@@ -1,5 +1,5 @@
-// Where Boehm's face meets the collector: the table of hooks, and the safe point. The hooks only say
-// in which order the parts have their turn:
+// Where Boehm's face meets the collector: the table of hooks, and the safe point. The hooks only
+// say in which order the parts have their turn:
 //
 // - hold, beside the program: uncollectable objects, finalizers that are queued.
 // - push, in each stop that tries to end the mark: the program's own roots, and mark procedures of

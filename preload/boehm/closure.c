@@ -1,14 +1,14 @@
 // Objects of GC_finalized_malloc: each has a closure, that is called when the object is dead.
 //
-// They stand in no table. Such an object lies in a traced slot (kind.h) and its descriptor, which no
-// program sees, is the closure's address with the top bit set: as a length that is more than any
+// They stand in no table. Such an object lies in a traced slot (kind.h) and its descriptor, which
+// no program sees, is the closure's address with the top bit set: as a length that is more than any
 // object has, so that markers look at all of its words. The stop that ends a cycle walks over the
 // spans of traced slots and finds the dead by their bits. So to make one costs no more than a typed
 // object does, and one that lives costs a bit.
 //
 // What a dead object points to outlives it, other such objects included: those are found in a later
-// cycle. So none in the queue points to another, and each is freed when its closure has been called,
-// at a safe point, by one thread at a time. What is queued is a root.
+// cycle. So none in the queue points to another, and each is freed when its closure has been
+// called, at a safe point, by one thread at a time. What is queued is a root.
 #define GC_BUILD
 #include "alloc.h"
 #include "boehm.h"

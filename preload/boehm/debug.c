@@ -1,6 +1,6 @@
 // The debugging functions: objects with a header of 32 bytes in front of what the program gets,
-// which remembers where in the program it was allocated, and how many bytes were asked for. Programs
-// count on the header: GC_base of such an object is the header's address, and they add
+// which remembers where in the program it was allocated, and how many bytes were asked for.
+// Programs count on the header: GC_base of such an object is the header's address, and they add
 // GC_get_debug_header_size to come back (a finalizer of the plain functions, for one, is registered
 // for the base). The last word of the header, made from its own address, tells such objects from
 // others, so that each function here takes either.

@@ -26,7 +26,8 @@ void sv_toggle_forget(uintptr_t start);
 void sv_disclaim_forget(uintptr_t start);
 void sv_closure_forget(uintptr_t start);
 
-// In the descriptor of an object of GC_finalized_malloc, the rest of which is the closure's address.
+// In the descriptor of an object of GC_finalized_malloc, the rest of which is the closure's
+// address.
 #define SV_CLOSURE ((uint64_t)1 << 63)
 
 static inline bool sv_closure_is(uint64_t descriptor)

@@ -1,5 +1,5 @@
-// Objects whose first word points to a table that holds their descriptor, as compiled Java has them.
-// The table is there before the object, so its descriptor becomes the object's own.
+// Objects whose first word points to a table that holds their descriptor, as compiled Java has
+// them. The table is there before the object, so its descriptor becomes the object's own.
 #define GC_BUILD
 #include "gc/gc_gcj.h"
 

@@ -1,5 +1,6 @@
-// Kinds of objects: the ones that there always are, and a program's own, each with a descriptor that
-// says where the pointers of its objects are, and mark procedures for what no descriptor can say.
+// Kinds of objects: the ones that there always are, and a program's own, each with a descriptor
+// that says where the pointers of its objects are, and mark procedures for what no descriptor can
+// say.
 //
 // A procedure is the program's code, so no marker calls it beside the program: it is called for
 // every marked object that needs it in each stop that tries to end the mark, with the object as it
@@ -207,7 +208,8 @@ static void *own_alloc(size_t size, unsigned kind)
     if (kinds[kind].adjust)
         descriptor += sv_kind_usable(size);
     void *p = sv_kind_alloc(size, descriptor, kind);
-    // an object that marking needs no procedure for has an entry all the same: its kind is asked for
+    // an object that marking needs no procedure for has an entry all the same: its kind is asked
+    // for
     bool noted = !p || !sv_kind_plain(descriptor) || entry_add(p, kind);
     if (sv_likely(noted && (!p || sv_disclaim_add(p, kind))))
         return p;

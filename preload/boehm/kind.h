@@ -1,5 +1,5 @@
-// Kinds of objects, and objects whose pointers a descriptor tells (gc_mark.h says how): what kind.c,
-// typed.c and gcj.c share with each other and with alloc.c.
+// Kinds of objects, and objects whose pointers a descriptor tells (gc_mark.h says how): what
+// kind.c, typed.c and gcj.c share with each other and with alloc.c.
 //
 // Such an object lies in a traced slot (heap.h), its descriptor is the last word. Lengths and
 // bitmaps are read by any marker, beside the program. One that needs a procedure has an entry in
@@ -43,8 +43,8 @@ void sv_kind_reach(uintptr_t start);
 // The bytes that the program may use of a traced object of such a request.
 size_t sv_kind_usable(size_t size);
 
-// Whether the descriptor leaves nothing to a procedure of the program's, nor to what the object says
-// itself.
+// Whether the descriptor leaves nothing to a procedure of the program's, nor to what the object
+// says itself.
 bool sv_kind_plain(uint64_t descriptor);
 
 #endif

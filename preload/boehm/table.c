@@ -1,6 +1,6 @@
-// Open addressing with linear probing, at most half full. Removal closes the gap by moving back what
-// follows, so nothing but entries in use is ever looked at. Entries live in metadata: keys and values
-// are addresses of objects that must not be kept by being written here.
+// Open addressing with linear probing, at most half full. Removal closes the gap by moving back
+// what follows, so nothing but entries in use is ever looked at. Entries live in metadata: keys and
+// values are addresses of objects that must not be kept by being written here.
 #include <string.h>
 
 #include "boehm.h"

@@ -3,8 +3,8 @@
 // look into: who is registered, where a stack's bottom is said to be.
 //
 // The exceptions: GC_stop_world_external is a stop of the collector's own kind; and
-// GC_suspend_thread sends a signal whose handler waits until the thread is resumed. The handler is installed by the
-// first such call, for the signal that bdwgc would use.
+// GC_suspend_thread sends a signal whose handler waits until the thread is resumed. The handler is
+// installed by the first such call, for the signal that bdwgc would use.
 #define GC_BUILD
 #include <dlfcn.h>
 #include <errno.h>

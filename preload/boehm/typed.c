@@ -1,11 +1,12 @@
 // Objects whose pointers a descriptor tells, as far as the collector itself can follow it: lengths,
-// bitmaps in the word itself, and shapes. A shape is what doesn't fit into a word: a long bitmap, or
-// an array with its elements' bytes and descriptor. Shapes have numbers, are never changed and never
-// go away, because markers follow them beside the program without a lock; an array's is found again
-// when the same elements are asked for, so there are no more than a program has types.
+// bitmaps in the word itself, and shapes. A shape is what doesn't fit into a word: a long bitmap,
+// or an array with its elements' bytes and descriptor. Shapes have numbers, are never changed and
+// never go away, because markers follow them beside the program without a lock; an array's is found
+// again when the same elements are asked for, so there are no more than a program has types.
 //
-// The word that is taken for a descriptor may be anything: markers look at slots that are just being
-// made objects. 0 means the same as the whole object, and a number that no shape has, nothing.
+// The word that is taken for a descriptor may be anything: markers look at slots that are just
+// being made objects. 0 means the same as the whole object, and a number that no shape has,
+// nothing.
 #define GC_BUILD
 #include "gc/gc_typed.h"
 

@@ -3,8 +3,8 @@
 // bits takes no lock; so C++ programs, all of whose objects may be such, don't meet at one.
 //
 // A cycle goes through the bits once, beside the program. What gets one after that is marked
-// already: it was allocated while objects were marked, or a thread held it when its stack was looked
-// at. What it points to comes up with its page, which was written.
+// already: it was allocated while objects were marked, or a thread held it when its stack was
+// looked at. What it points to comes up with its page, which was written.
 #define GC_BUILD
 #include "uncollectable.h"
 
@@ -75,8 +75,8 @@ void sv_uncollectable_forget(uintptr_t start)
 
 // ---- in a cycle ---------------------------------------------------------------------------------
 
-// Addresses on their way to the marker. As a range of words they are looked at many at a time, which
-// one by one would each wait for memory.
+// Addresses on their way to the marker. As a range of words they are looked at many at a time,
+// which one by one would each wait for memory.
 struct batch {
     struct sv_marker *m;
     unsigned n;

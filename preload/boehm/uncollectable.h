@@ -27,8 +27,8 @@ static inline sv_uncollectable_word *sv_uncollectable_at(uintptr_t start, uint64
     return words ? &words[i / 64 % SV_UNCOLLECTABLE_WORDS] : NULL;
 }
 
-// p, an object of `size` bytes as asked for, or NULL, is uncollectable from here on. NULL, or what the
-// out-of-memory function says: no memory; p is gone. No lock held.
+// p, an object of `size` bytes as asked for, or NULL, is uncollectable from here on. NULL, or what
+// the out-of-memory function says: no memory; p is gone. No lock held.
 void *sv_uncollectable_add(void *p, size_t size);
 
 static inline bool sv_uncollectable_is(uintptr_t start)

@@ -104,7 +104,8 @@ TEST(opened)
     number("poll", waits((struct call){"poll", wait_opened}));
 }
 
-// A thread that blocks every signal: with the C library's own pthread_sigmask nothing would stop it.
+// A thread that blocks every signal: with the C library's own pthread_sigmask nothing would stop
+// it.
 static void *block_run(void *data)
 {
     sigset_t all;

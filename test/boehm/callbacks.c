@@ -1,4 +1,5 @@
-// Callbacks: the start of a collection, its events, heap growth, no memory, warnings, stop function.
+// Callbacks: the start of a collection, its events, heap growth, no memory, warnings, stop
+// function.
 #include "check.h"
 
 static long starts, kinds[12], resizes, last_size, last_kind = -1;

@@ -1,4 +1,5 @@
-// Objects whose first word names a vtable with a descriptor, and the inline allocation of gc_inline.h.
+// Objects whose first word names a vtable with a descriptor, and the inline allocation of
+// gc_inline.h.
 #include "check.h"
 
 #include <gc/gc_gcj.h>

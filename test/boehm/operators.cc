@@ -1,6 +1,7 @@
 // ALONE
-// The operators new and delete of libgccpp: uncollectable memory, scanned, freed by hand. With all of
-// the library preloaded its own operators come first, and what nothing points to is collected.
+//
+// The operators new and delete of libgccpp: uncollectable memory, scanned, freed by hand. With all
+// of the library preloaded its own operators come first, and what nothing points to is collected.
 #include "check.h"
 
 #include <new>

@@ -1,5 +1,5 @@
-// The table of Boehm's face against a plain array of what it should hold: adding, finding, removing,
-// also while it is gone through, which must visit each entry once.
+// The table of Boehm's face against a plain array of what it should hold: adding, finding,
+// removing, also while it is gone through, which must visit each entry once.
 #include "boehm.h"
 
 #include <criterion/criterion.h>

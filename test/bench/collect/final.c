@@ -2,9 +2,9 @@
 //
 // `final N` makes N objects of 32 bytes for each way: a link that disappears, a finalizer in order
 // and one without, GC_finalized_malloc's; and, for comparison, N uncollectable ones that are freed.
-// Prints WAY.dropped=ns, an object that is dropped at once, to the end of its finalizer; WAY.kept=ns,
-// an object that is kept; and WAY.collect=ms, a collection with N of them kept. How many were told
-// of is looked at: a collector may keep some of the last.
+// Prints WAY.dropped=ns, an object that is dropped at once, to the end of its finalizer;
+// WAY.kept=ns, an object that is kept; and WAY.collect=ms, a collection with N of them kept. How
+// many were told of is looked at: a collector may keep some of the last.
 //
 // Malloc has no such thing: without BENCH_GC the program says so and fails.
 #include "peer.h"
