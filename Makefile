@@ -19,7 +19,8 @@ LIBFLAGS := -fPIC -fvisibility=hidden -ftls-model=initial-exec -fno-builtin -fno
             -fno-semantic-interposition -fcf-protection=none -fno-plt
 # -iquote: a header of ours may have the name of one of libc's (assert.h).
 INCLUDE  := -iquote core -iquote scanners -iquote preload -iquote preload/boehm -Ipreload/include
-CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE) -DSALVAGE_VERSION='"$(VERSION)"'
+DEFINE   := -DSALVAGE_VERSION='"$(VERSION)"'
+CFLAGS_ALL := $(CSTD) $(OPT) $(WARN) $(INCLUDE) $(DEFINE)
 
 layer = $(filter-out %_generic.c,$(wildcard $(1)/*.c)) $(wildcard $(1)/*_$(ARCH).S)
 CORE     := $(call layer,core)
@@ -257,7 +258,7 @@ ANALYSED_TEST = $(filter-out test/unit/command_%,$(wildcard test/unit/*.c test/p
                 test/preload/lib/*.c test/bench/*.c test/bench/collect/*.c test/command/*.c \
                 test/leaks/*.c test/leaks/lib/*.c))
 ANALYSED_COMMAND = $(COMMAND) $(wildcard test/unit/command_*.c)
-LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE)
+LINTFLAGS = $(CSTD) $(WARN) $(INCLUDE) $(DEFINE)
 LINTFLAGS_TEST = $(CSTD) -Wall -Wextra $(INCLUDE) -Itest/preload
 
 # Installs nothing: test/deps.sh lint does.

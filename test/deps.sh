@@ -14,7 +14,7 @@ declare -A group=(
              redis-server redis-tools guile-3.0 nodejs python3"
     [demo]="jq time"
     [bench]="jq time python3"
-    [boehm]="libgc-dev"
+    [boehm]="libgc-dev clang pkgconf"
     [clients]="libgc-dev"
     [programs]="python3 perl jq sqlite3 tcl git xz-utils"
     [lint]="clang clang-format clang-tidy cppcheck"

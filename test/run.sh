@@ -110,10 +110,13 @@ leaks_run() {
     suite_run test/leaks/page.sh
 }
 
-# Boehm's face: programs on Debian's library and on ours, its names, and its quick clients.
+# Boehm's face: programs on Debian's library and on ours, its names, its headers, what is
+# installed, and its quick clients.
 boehm_run() {
     suite_run test/boehm/run.sh
     suite_run test/boehm/symbols.sh
+    suite_run test/boehm/headers.sh
+    suite_run test/boehm/install.sh
     suite_run test/boehm/clients.sh core
 }
 

@@ -27,9 +27,9 @@
 #include "span.h"
 #include "uncollectable.h"
 
-#define CHUNK 510u                  // objects of a chunk: 4 KiB
-#define BATCH 64u                   // objects that are told between two looks at the queue
-#define QUEUED 4u                   // in a descriptor: the object is queued; closures are aligned
+#define CHUNK 510u // objects of a chunk: 4 KiB
+#define BATCH 64u  // objects that are told between two looks at the queue
+#define QUEUED 4u  // in a descriptor: the object is queued; closures are aligned
 #define FLAGS (SV_CLOSURE | 7u)
 
 struct chunk {

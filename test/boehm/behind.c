@@ -3,7 +3,7 @@
 // every signal is collected around.
 // OURS
 // ALONE
-// CFLAGS: -Wl,--no-as-needed -lc -Wl,--as-needed
+// CFLAGS: -Wl,-z,now -Wl,--no-as-needed -lc -Wl,--as-needed
 #include "check.h"
 
 #include <dlfcn.h>
