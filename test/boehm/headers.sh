@@ -8,22 +8,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 ours=${1:-$here/../../preload/include}
 reference=${GC_REFERENCE:-/usr/include}
-passed=0 failed=0
-
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-
-check() { # check NAME COMMAND...: passes when the command succeeds; else its output is shown
-    name=$1
-    shift
-    if "$@" >"$folder/out" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $name"
-        sed 's/^/    /' "$folder/out" | head -20
-    fi
-}
+. "$here/check.sh"
 
 strict="-Wall -Wextra -Wpedantic -Wshadow -Werror -fsyntax-only"
 plain="-Wall -Wextra -Wno-unused-parameter -Werror -fsyntax-only"
@@ -107,5 +92,4 @@ else
     echo "left out: no libgc.so.1 of bdwgc whose exports could be looked up"
 fi
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+counts

@@ -3,22 +3,7 @@
 # pkg-config bdw-gc, by -lgc and by -lgccpp, and runs. Installs into a folder of its own.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-passed=0 failed=0
-
-folder=$(mktemp -d) || exit 1
-trap 'rm -rf "$folder"' EXIT
-
-check() { # check NAME COMMAND...: passes when the command succeeds; else its output is shown
-    name=$1
-    shift
-    if "$@" >"$folder/out" 2>&1; then
-        passed=$((passed + 1))
-    else
-        failed=$((failed + 1))
-        echo "failed: $name"
-        sed 's/^/    /' "$folder/out" | head -20
-    fi
-}
+. "$here/check.sh"
 
 root=$folder/root
 export PKG_CONFIG_LIBDIR="$root/lib/pkgconfig"
@@ -43,5 +28,4 @@ for program in c c++ operators; do
     check "$program runs" env LD_LIBRARY_PATH="$root/lib" "$folder/$program"
 done
 
-echo "$passed passed, $failed failed"
-[ "$failed" -eq 0 ]
+counts
