@@ -353,7 +353,7 @@ static bool own_code(uintptr_t pc)
 {
     extern const char __ehdr_start __attribute__((visibility("hidden")));
     extern const char _etext __attribute__((visibility("hidden")));
-    return pc - (uintptr_t)&__ehdr_start < (uintptr_t)&_etext - (uintptr_t)&__ehdr_start;
+    return pc >= (uintptr_t)&__ehdr_start && pc < (uintptr_t)&_etext;
 }
 
 // The first frame is the function that the program called. It is `name`, unless that was called by

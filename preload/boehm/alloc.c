@@ -73,12 +73,11 @@ static size_t slot_bytes(size_t size)
     return sv_classes[sv_sizeclass(size)].size;
 }
 
-// NULL: memory is short, or *due, for recording, was asked for and isn't true.
-static void *zeroed_alloc(size_t size, bool sampled, bool *due)
+// NULL: memory is short, or *due, for recording, was asked for (else due is NULL) and isn't true.
+static void *zeroed_alloc(size_t size, bool *due)
 {
     size_t usable = size > SV_SMALL_MAX ? size : slot_bytes(size) - 1;
-    char *p =
-        sampled ? sv_heap_alloc_sampled(usable, true, false, due) : sv_heap_alloc_zeroed(usable);
+    char *p = due ? sv_heap_alloc_sampled(usable, true, false, due) : sv_heap_alloc_zeroed(usable);
     if (p && size <= SV_SMALL_MAX)
         p[usable] = 0; // the byte past the end, which the program may use here
     return p;
@@ -95,7 +94,7 @@ static void *malloc_recorded(size_t size, bool noscan, const void *frame, uintpt
     bool due = sv_profile_all;
     void *p;
     if (!noscan)
-        p = zeroed_alloc(size, sv_profile_sampling, &due);
+        p = zeroed_alloc(size, sv_profile_sampling ? &due : NULL);
     else
         p = sv_profile_sampling ? sv_heap_alloc_sampled(size, false, true, &due)
                                 : sv_heap_alloc_noscan(size);
@@ -112,7 +111,7 @@ __attribute__((noinline)) static void *malloc_slow(size_t size)
         object_init();
     if (sv_unlikely(sv_profile_on))
         return malloc_recorded(size, false, __builtin_frame_address(0), (uintptr_t)GC_malloc);
-    void *p = zeroed_alloc(size, false, NULL);
+    void *p = zeroed_alloc(size, NULL);
     return p ? p : sv_boehm_oom(size);
 }
 

@@ -41,8 +41,10 @@ static uintptr_t header_magic(const struct header *h)
 // The header of an object of these functions; NULL: it is none.
 static struct header *header_of(const void *p)
 {
+    if (!p)
+        return NULL;
     struct header *h = (struct header *)p - 1;
-    return p && GC_base((void *)(uintptr_t)p) == h && h->magic == header_magic(h) ? h : NULL;
+    return GC_base((void *)(uintptr_t)p) == h && h->magic == header_magic(h) ? h : NULL;
 }
 
 // The object that begins with the header at p.
@@ -108,20 +110,20 @@ SV_EXPORT void *GC_debug_generic_or_special_malloc(size_t size, int kind, const 
     return object_make(GC_generic_malloc(with_header(size), kind), size, file, line);
 }
 
-SV_EXPORT char *GC_debug_strndup(const char *s, size_t max, const char *file, int line)
+SV_EXPORT char *GC_debug_strndup(const char *text, size_t max, const char *file, int line)
 {
-    size_t n = strnlen(s, max);
+    size_t n = strnlen(text, max);
     char *to = GC_debug_malloc_atomic(n + 1, file, line);
     if (to) {
-        memcpy(to, s, n);
+        memcpy(to, text, n);
         to[n] = 0;
     }
     return to;
 }
 
-SV_EXPORT char *GC_debug_strdup(const char *s, const char *file, int line)
+SV_EXPORT char *GC_debug_strdup(const char *text, const char *file, int line)
 {
-    return s ? GC_debug_strndup(s, SIZE_MAX, file, line) : NULL;
+    return text ? GC_debug_strndup(text, SIZE_MAX, file, line) : NULL;
 }
 
 SV_EXPORT void GC_debug_free(void *p)

@@ -98,14 +98,14 @@ static struct frame_table frames_collect(const struct report *r)
     size_t n = 0;
     for (size_t i = 0; i < r->nsites; i++)
         n += r->sites[i].frames.n;
-    table.frame = calloc(n + 1, sizeof(*table.frame));
+    table.frame = calloc(n + 1, sizeof(void *));
     if (!table.frame)
         abort();
     n = 0;
     for (size_t i = 0; i < r->nsites; i++)
         for (size_t k = 0; k < r->sites[i].frames.n; k++)
             table.frame[n++] = &r->sites[i].frames.frame[k];
-    qsort(table.frame, n, sizeof(*table.frame), frame_compare);
+    qsort(table.frame, n, sizeof(void *), frame_compare);
     for (size_t i = 0; i < n; i++)
         if (!table.n || frame_compare(&table.frame[table.n - 1], &table.frame[i]))
             table.frame[table.n++] = table.frame[i];
@@ -116,7 +116,7 @@ static struct frame_table frames_collect(const struct report *r)
 static size_t frame_number(const struct frame_table *table, const struct frame *frame)
 {
     const struct frame **found =
-        bsearch(&frame, table->frame, table->n, sizeof(*table->frame), frame_compare);
+        bsearch(&frame, table->frame, table->n, sizeof(void *), frame_compare);
     return (size_t)(found - table->frame);
 }
 

@@ -297,9 +297,8 @@ Test(unwind, handler_altstack)
 // A stack whose outermost frame leads nowhere, at the very end of what can be read.
 static void (*volatile cliff_call)(void) = record;
 
-__attribute__((naked, noinline)) static void cliff(uintptr_t sp)
+__attribute__((naked, noinline)) static void cliff(uintptr_t sp __attribute__((unused)))
 {
-    (void)sp;
     __asm__("push %rbp\n\tmov %rsp, %rbp\n\tmov %rdi, %rsp\n\tcall *cliff_call(%rip)\n\t"
             "mov %rbp, %rsp\n\tpop %rbp\n\tret");
 }
