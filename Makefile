@@ -293,7 +293,8 @@ lint-cppcheck:
 	    '--suppress=arithOperationsOnVoidPointer:test/*' '--suppress=leakReturnValNotUsed:test/*' \
 	    '--suppress=nullPointerRedundantCheck:test/*' \
 	    '--suppress=nullPointerArithmeticRedundantCheck:test/*' '--suppress=ctunullpointer:test/*' \
-	    '-DElfW(type)=Elf64_##type' '-DTestSuite(...)=' '-DTest(suite, name, ...)=static void suite##_##name(void)' \
+	    '-DElfW(type)=Elf64_##type' '-DTestSuite(...)=' \
+	    '-DTest(suite, name, ...)=static void suite##_##name(void)' \
 	    -Icore -Iscanners -Ipreload -Ipreload/include -Itest/preload \
 	    $(ANALYSED) $(ANALYSED_TEST) $(ANALYSED_COMMAND)
 

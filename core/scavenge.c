@@ -8,10 +8,10 @@
 // With a worker the low-water mark only says how much is owed, and a cycle sets a goal beside it
 // (Go's: what was in use when the mark ended, scaled by how the heap's goal changed, and a tenth),
 // down to which goes what was free for a window. So a program that is collected many times in one
-// keeps what it fills each time: binary-trees took 1.3 to 1.6 s without that memory, 0.9 to 1.0 with
-// it (22 November 2026, 2 processors).
-// The worker releases in quanta that grow from 64 KiB to 16 MiB while they stay short, for a
-// millisecond at a time; a PI controller finds the sleep between for 1 % of one processor.
+// keeps what it fills each time: binary-trees took 1.3 to 1.6 s without that memory, 0.9 to 1.0
+// with it (22 November 2026, 2 processors). The worker releases in quanta that grow from 64 KiB to
+// 16 MiB while they stay short, for a millisecond at a time; a PI controller finds the sleep
+// between for 1 % of one processor.
 //
 // A run is taken out of the allocator while the kernel works on it: no system call under the lock.
 // Free pages have no entry in the page map, so what a mark does doesn't matter.
