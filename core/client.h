@@ -16,6 +16,10 @@ struct sv_client {
     // Once in a cycle, beside the program or in the stop that is the whole cycle; the client's lock
     // is held. Marks (sv_mark_word, sv_mark_range) what the client holds by itself.
     void (*hold)(struct sv_marker *m);
+    // Once in a cycle, when what roots lead to is marked: beside the program, no lock held, or in
+    // the stop that is the whole cycle (`stopped`). Marks what objects point to that may turn out
+    // to be dead, and are to be told of with all that they lead to.
+    void (*dying)(struct sv_marker *m, bool stopped);
     // In each stop that tries to end the mark. Marks what can only be looked at while the world
     // stands still.
     void (*push)(struct sv_marker *m);
@@ -26,8 +30,10 @@ struct sv_client {
     void (*commit)(void);
     // Marks what the words of [lo, hi) in a traced object at `start` point to; its descriptor is
     // its last word. Beside the program, on any marker's thread, without the client's lock: reads
-    // nothing that changes. Takes time by hi - lo, not by the object's size.
-    void (*trace)(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
+    // nothing that changes. Takes time by hi - lo, not by the object's size. `marked` false: the
+    // object isn't, but words of it were written; only if `dying` looks at such.
+    void (*trace)(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi,
+                  bool marked);
     // May a cycle begin? `asked`: somebody wants it, else allocation or time do. Asked before one
     // is asked for, by any thread, no lock held; and again (asked) by who begins it, cycle lock
     // held.

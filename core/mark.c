@@ -120,6 +120,14 @@ void sv_mark_found(struct sv_marker *m, const struct sv_mark_place *at, bool sca
         sv_work_push(&m->work, entry_make(at->start, at->span->code));
 }
 
+void sv_mark_slots(struct sv_marker *m, struct sv_span *span, struct sv_bits *bits, uint64_t slots)
+{
+    uint64_t was = atomic_fetch_or_explicit(&bits->mark, slots, memory_order_relaxed);
+    unsigned n = (unsigned)__builtin_popcountll(slots & ~was);
+    m->objects += n;
+    m->bytes += n * sv_span_slot_size(span);
+}
+
 void sv_mark_word(struct sv_marker *m, uintptr_t word)
 {
     struct sv_mark_place at;
@@ -311,7 +319,7 @@ static void traced_scan(struct sv_marker *m, uintptr_t at, unsigned class)
     if (class != SV_CLASS_LARGE) {
         size_t size = sv_classes[class].size;
         m->scanned += size;
-        sv_client->trace(m, at, size, at, at + size);
+        sv_client->trace(m, at, size, at, at + size, true);
         return;
     }
     uint32_t page = (uint32_t)sv_page_of(at);
@@ -322,7 +330,7 @@ static void traced_scan(struct sv_marker *m, uintptr_t at, unsigned class)
     oblets_queue(m, at, start, end, sv_code(SV_CLASS_LARGE, SV_TRACED));
     uintptr_t hi = end - at > OBLET ? at + OBLET : end;
     m->scanned += hi - at;
-    sv_client->trace(m, start, end - start, at, hi);
+    sv_client->trace(m, start, end - start, at, hi, true);
 }
 
 static void object_scan(struct sv_marker *m, uintptr_t entry)
@@ -380,6 +388,11 @@ static unsigned words_reach(void)
     return sizeof(uintptr_t) - (sv_options.tagbits ? 1 : sv_options.align);
 }
 
+static bool slot_used(const struct sv_bits *bits, unsigned i)
+{
+    return atomic_load_explicit(&bits[i / 64].alloc, memory_order_relaxed) >> (i & 63) & 1;
+}
+
 static bool slot_marked(const struct sv_bits *bits, unsigned i)
 {
     uint64_t live = atomic_load_explicit(&bits[i / 64].alloc, memory_order_relaxed) &
@@ -431,10 +444,9 @@ static void traced_rescan(struct sv_marker *m, uintptr_t start, unsigned class, 
     for (; i < n && (large || i < c->nslots); i++) {
         uintptr_t at = start + i * size;
         uintptr_t from = lo > at ? lo : at, to = hi < at + size ? hi : at + size;
-        if (!slot_marked(bits, i))
-            continue;
         m->scanned += to - from;
-        sv_client->trace(m, at, size, from, to);
+        if (slot_used(bits, i))
+            sv_client->trace(m, at, size, from, to, slot_marked(bits, i));
     }
 }
 

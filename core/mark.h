@@ -82,6 +82,9 @@ void sv_mark_word(struct sv_marker *m, uintptr_t word);
 // The same for what sv_mark_find has found. Not `scan`: what it points to is marked, or dead.
 void sv_mark_found(struct sv_marker *m, const struct sv_mark_place *at, bool scan);
 
+// Marks these slots, of one word of the span's bits, without scanning them. All are in use.
+void sv_mark_slots(struct sv_marker *m, struct sv_span *span, struct sv_bits *bits, uint64_t slots);
+
 // Marks a slot without scanning it: it lies in a thread's cache.
 void sv_mark_black(struct sv_marker *m, void *slot);
 

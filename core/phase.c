@@ -387,6 +387,10 @@ static const char *mark_beside(void)
     const char *reason = roots_beside();
     if (!reason)
         reason = drain_beside();
+    if (!reason && sv_client) {
+        sv_client->dying(&phase.marker[0], false);
+        reason = drain_beside();
+    }
     if (!reason && phase.in->barrier->rounds)
         reason = preclean();
     if (!reason && phase.in->barrier->rounds)
@@ -564,6 +568,8 @@ static const char *stop_finish(uint64_t limit)
         reason = scan_stopped(limit, false);
     if (!reason && (!beside || phase.done))
         reason = scan_stopped(limit, true);
+    if (!reason && !beside && sv_client) // drained in settle
+        sv_client->dying(&phase.marker[0], true);
     if (!reason && phase.done)
         caches_blacken(); // before the client looks for what is dead
     if (!reason && phase.done && sv_client) {

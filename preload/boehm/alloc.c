@@ -34,38 +34,12 @@
 #include "unlisted.h"
 #include "unwind.h"
 
-#define QUICK 1024u      // bytes that a look into a table finds the class of
 #define MANY_BYTES 2048u // of all the objects of one GC_malloc_many
 
-// Requests below this many bytes are answered by a bin if it can. Written once, before any answer.
-static size_t quick;
-
+size_t sv_object_quick;
 _Atomic uint64_t sv_object_filter[SV_OBJECT_FILTER];
 
-static void object_init(void)
-{
-    sv_boehm_init();
-    if (!sv_profile_on)
-        quick = QUICK;
-}
-
 // ---- allocating ---------------------------------------------------------------------------------
-
-// Stores of two words; volatile, or the loop would become a call of memset, which takes longer for
-// the few that there are.
-typedef long long slot_part __attribute__((vector_size(16), may_alias));
-
-static inline void slot_zero(void *p, size_t bytes)
-{
-    if (sv_unlikely(bytes > 256)) {
-        memset(p, 0, bytes);
-        return;
-    }
-    volatile slot_part *at = p, *end = (volatile slot_part *)((char *)p + bytes);
-    do
-        *at++ = (slot_part){0, 0};
-    while (at != end);
-}
 
 // The bytes of the slot that a request gets; size <= SV_SMALL_MAX.
 static size_t slot_bytes(size_t size)
@@ -107,8 +81,8 @@ static void *malloc_recorded(size_t size, bool noscan, const void *frame, uintpt
 
 __attribute__((noinline)) static void *malloc_slow(size_t size)
 {
-    if (sv_unlikely(!sv_boehm_ready || (!quick && !sv_profile_on)))
-        object_init();
+    if (sv_unlikely(!sv_boehm_ready))
+        sv_boehm_init();
     if (sv_unlikely(sv_profile_on))
         return malloc_recorded(size, false, __builtin_frame_address(0), (uintptr_t)GC_malloc);
     void *p = zeroed_alloc(size, NULL);
@@ -125,21 +99,21 @@ SV_EXPORT void *GC_malloc(size_t size)
 {
     if (sv_unlikely(atomic_load_explicit(&sv_boehm_due, memory_order_relaxed)))
         return malloc_polled(size);
-    if (sv_unlikely(size >= quick))
+    if (sv_unlikely(size >= sv_object_quick))
         return malloc_slow(size);
     unsigned class = sv_class_of_16[size >> 4];
     struct sv_bin *bin = sv_cache_bin(sv_cache_self, class);
     if (sv_unlikely(bin->top == bin->base))
         return malloc_slow(size);
     void *p = sv_bin_take(bin);
-    slot_zero(p, sv_classes[class].size);
+    sv_slot_zero(p, sv_classes[class].size);
     return p;
 }
 
 __attribute__((noinline)) static void *atomic_slow(size_t size)
 {
-    if (sv_unlikely(!sv_boehm_ready || (!quick && !sv_profile_on)))
-        object_init();
+    if (sv_unlikely(!sv_boehm_ready))
+        sv_boehm_init();
     if (sv_unlikely(sv_profile_on))
         return malloc_recorded(size, true, __builtin_frame_address(0), (uintptr_t)GC_malloc_atomic);
     void *p = sv_heap_alloc_noscan(size);
@@ -156,7 +130,7 @@ SV_EXPORT void *GC_malloc_atomic(size_t size)
 {
     if (sv_unlikely(atomic_load_explicit(&sv_boehm_due, memory_order_relaxed)))
         return atomic_polled(size);
-    if (sv_unlikely(size >= quick))
+    if (sv_unlikely(size >= sv_object_quick))
         return atomic_slow(size);
     unsigned code = sv_code(sv_class_of_16[size >> 4], SV_NOSCAN);
     void *p = sv_bin_pop(sv_cache_bin(sv_cache_self, code));
@@ -193,7 +167,7 @@ SV_EXPORT void *GC_memalign(size_t align, size_t size)
         return GC_malloc(size);
     sv_boehm_poll();
     if (sv_unlikely(!sv_boehm_ready))
-        object_init();
+        sv_boehm_init();
     void *p = align & (align - 1) ? NULL : sv_heap_alloc_aligned(align, size);
     if (!p)
         return sv_boehm_oom(size);
@@ -279,7 +253,7 @@ __attribute__((noinline)) static void free_slow(void *p)
 {
     int saved = errno;
     if (sv_unlikely(!sv_boehm_ready))
-        object_init();
+        sv_boehm_init();
     enum sv_verdict verdict;
     size_t size = sv_heap_usable(p, &verdict);
     if (size >= SV_SLOT_MAX)

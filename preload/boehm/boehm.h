@@ -83,7 +83,8 @@ void sv_uncollectable_forget(uintptr_t start);   // GC_free; any thread, lock or
 void sv_kind_push(struct sv_marker *m);          // held, stopped: marks by procedures
 bool sv_kind_settle(struct sv_marker *m); // the same for what was marked since; true: marked more
 void sv_kind_commit(void);                // held, stopped: forgets objects that aren't marked
-void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi);
+void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi,
+                    bool marked);
 
 // ---- final.c, link.c, disclaim.c, closure.c -----------------------------------------------------
 
@@ -94,7 +95,7 @@ void sv_link_settle(struct sv_marker *m);     // which short links are to be cle
 void sv_toggle_settle(struct sv_marker *m);   // asks for toggle refs; marks strong ones
 void sv_final_settle(struct sv_marker *m);    // which finalizers are due; marks what they need
 void sv_disclaim_settle(struct sv_marker *m); // likewise for disclaim procedures
-void sv_closure_settle(struct sv_marker *m);  // and closures
+void sv_closure_settle(struct sv_marker *m);  // and closures; marks no more than their objects
 void sv_link_commit(void);                    // clears short and long links
 void sv_final_commit(void);
 void sv_disclaim_commit(void);
@@ -103,6 +104,7 @@ void sv_toggle_commit(void);                // forgets weak ones that aren't mar
 void sv_final_hold(struct sv_marker *m);    // held: what is queued and hasn't run is a root
 void sv_disclaim_hold(struct sv_marker *m); // held: likewise
 void sv_closure_hold(struct sv_marker *m);  // held: likewise
+void sv_closure_dying(struct sv_marker *m, bool stopped); // struct sv_client.dying
 void sv_final_push(struct sv_marker *m);    // held, stopped: what was registered since hold
 void sv_final_poll(void);                   // safe point: runs what is due, unless on demand
 void sv_final_forget(uintptr_t start);      // GC_free: the object's finalizer and links go with it

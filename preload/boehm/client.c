@@ -2,6 +2,7 @@
 // say in which order the parts have their turn:
 //
 // - hold, beside the program: uncollectable objects, finalizers that are queued.
+// - dying, beside the program: what objects of GC_finalized_malloc point to.
 // - push, in each stop that tries to end the mark: the program's own roots, and mark procedures of
 //   marked objects.
 // - settle, in the one that ends it: procedures of what was marked since; short links; finalizers,
@@ -12,10 +13,12 @@
 // face's own, and malloc is the C library's.
 #include "boehm.h"
 
+#include "alloc.h"
 #include "binding.h"
 #include "heap.h"
 #include "init.h"
 #include "mark.h"
+#include "profile.h"
 
 bool sv_boehm_ready;
 _Atomic bool sv_boehm_due;
@@ -55,8 +58,8 @@ static void client_settle(struct sv_marker *m)
     sv_final_settle(m);
     kinds_settle(m);
     sv_disclaim_settle(m);
-    sv_closure_settle(m);
     kinds_settle(m);
+    sv_closure_settle(m);
     sv_boehm_marker = NULL;
 }
 
@@ -74,8 +77,8 @@ static void client_commit(void)
 }
 
 static const struct sv_client boehm_client = {
-    client_hold,    client_push,       client_settle,  client_commit,
-    sv_typed_trace, sv_control_wanted, sv_event_grown,
+    client_hold,   sv_closure_dying, client_push,       client_settle,
+    client_commit, sv_typed_trace,   sv_control_wanted, sv_event_grown,
 };
 
 __attribute__((noinline)) void sv_boehm_init(void)
@@ -93,6 +96,7 @@ __attribute__((noinline)) void sv_boehm_init(void)
         sv_boehm_unlock();
         sv_control_begin();
         sv_binding_begin();
+        sv_object_quick = sv_profile_on ? 0 : SV_OBJECT_QUICK;
         sv_boehm_ready = true;
     }
     sv_lock_release(&once);

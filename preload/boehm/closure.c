@@ -2,13 +2,19 @@
 //
 // They stand in no table. Such an object lies in a traced slot (kind.h) and its descriptor, which
 // no program sees, is the closure's address with the top bit set: as a length that is more than any
-// object has, so that markers look at all of its words. The stop that ends a cycle walks over the
-// spans of traced slots and finds the dead by their bits. So to make one costs no more than a typed
+// object has, so that markers look at all of its words. So to make one costs no more than a typed
 // object does, and one that lives costs a bit.
 //
 // What a dead object points to outlives it, other such objects included: those are found in a later
-// cycle. So none in the queue points to another, and each is freed when its closure has been
-// called, at a safe point, by one thread at a time. What is queued is a root.
+// cycle. When a cycle has marked what roots lead to, and the program still runs, the spans of
+// traced slots are walked over: the objects that aren't marked by then are noted, 64 slots in a
+// word of bits, and their words are looked at as if they were. What the program writes into one of
+// them after that is looked at again, as in marked objects (sv_closure_is in sv_typed_trace). So
+// the stop that ends the cycle looks at no object: of those noted, the dead are the ones that still
+// have no mark.
+//
+// None in the queue points to another, so each is freed when its closure has been called, at a
+// safe point, by one thread at a time. What is queued is a root.
 #define GC_BUILD
 #include "alloc.h"
 #include "boehm.h"
@@ -27,16 +33,21 @@
 #include "span.h"
 #include "uncollectable.h"
 
-#define CHUNK 510u // objects of a chunk: 4 KiB
-#define BATCH 64u  // objects that are told between two looks at the queue
-#define QUEUED 4u  // in a descriptor: the object is queued; closures are aligned
-#define FLAGS (SV_CLOSURE | 7u)
+#define CHUNK 255u // words of a chunk: 4 KiB
+#define FLAGS (SV_CLOSURE | 7u) // of a descriptor: what isn't the closure's address
+
+// Some of 64 neighbouring slots.
+struct slots {
+    uint32_t page;         // held: the first of their span
+    uint32_t word;         // held: which of its words of bits
+    _Atomic uint64_t bits; // held; those that are being told, by anyone, relaxed: 1: not yet freed
+};
 
 struct chunk {
-    struct chunk *next;       // held
-    uint32_t n;               // held: objects there are
-    uint32_t at;              // held: of them, taken
-    uintptr_t objects[CHUNK]; // held: inverted; ~0: freed by the program
+    struct chunk *next;          // held
+    uint32_t n;                  // held: words there are
+    uint32_t at;                 // held: of them, taken
+    struct slots objects[CHUNK]; // held
 };
 
 struct chunks {
@@ -44,12 +55,11 @@ struct chunks {
 };
 
 static struct {
-    bool used;           // anyone, relaxed: there are such objects
-    struct chunks dead;  // held, from settle to commit
-    struct chunks queue; // held
-    int busy;            // held: the process in which a thread is calling closures
-    // Held to write, but by that thread, and relaxed: inverted; ~0: done, or freed by the program.
-    uintptr_t telling[BATCH];
+    bool used;            // anyone, relaxed: there are such objects
+    struct chunks noted;  // held: in a cycle, those that weren't marked when the program still ran
+    struct chunks queue;  // held
+    struct slots telling; // held to set: those whose closures are being called
+    int busy;             // held: the process in which a thread is calling closures
 } closures;
 
 _Atomic bool sv_closure_queued;
@@ -71,32 +81,54 @@ static struct chunk *chunks_take(struct chunks *from)
     return c;
 }
 
-// In a stop. Short of memory the object waits for a later cycle.
-static bool chunks_add(struct chunks *to, uintptr_t object)
+static void chunks_free(struct chunks *list, bool stopped)
+{
+    for (struct chunk *c; (c = chunks_take(list));) {
+        if (stopped)
+            sv_metadata_free_held(c, sizeof *c);
+        else
+            sv_metadata_free(c, sizeof *c);
+    }
+}
+
+// Short of memory, the objects wait for a later cycle. Held; `stopped`: metadata's lock is, too.
+static void chunks_add(struct chunks *to, bool stopped, uint32_t page, uint32_t word, uint64_t bits)
 {
     if (!to->last || to->last->n == CHUNK) {
-        struct chunk *c = sv_metadata_alloc_held(sizeof *c);
+        struct chunk *c =
+            stopped ? sv_metadata_alloc_held(sizeof *c) : sv_metadata_alloc(sizeof *c);
         if (!c)
-            return false;
+            return;
         chunks_append(to, c);
     }
-    to->last->objects[to->last->n++] = ~object;
-    return true;
+    struct slots *s = &to->last->objects[to->last->n++];
+    s->page = page;
+    s->word = word;
+    atomic_store_explicit(&s->bits, bits, memory_order_relaxed);
 }
 
 // ---- objects ------------------------------------------------------------------------------------
 
-SV_EXPORT void *GC_finalized_malloc(size_t size, const struct GC_finalizer_closure *closure)
+__attribute__((noinline)) static void *finalized_slow(size_t size, uint64_t descriptor)
 {
     sv_boehm_poll();
     if (sv_unlikely(!sv_boehm_ready))
         sv_boehm_init();
-    if (sv_unlikely(!__atomic_load_n(&closures.used, __ATOMIC_RELAXED)))
-        __atomic_store_n(&closures.used, true, __ATOMIC_RELAXED);
-    void *p = sv_heap_alloc_traced(size, (uintptr_t)closure | SV_CLOSURE);
+    __atomic_store_n(&closures.used, true, __ATOMIC_RELAXED);
+    void *p = sv_heap_alloc_traced(size, descriptor);
     if (p && sv_unlikely(!sv_object_leaks()))
         return sv_uncollectable_add(p, size);
     return p ? p : sv_boehm_oom(size);
+}
+
+SV_EXPORT void *GC_finalized_malloc(size_t size, const struct GC_finalizer_closure *closure)
+{
+    uint64_t descriptor = (uintptr_t)closure | SV_CLOSURE;
+    if (sv_unlikely(atomic_load_explicit(&sv_boehm_due, memory_order_relaxed) ||
+                    !__atomic_load_n(&closures.used, __ATOMIC_RELAXED)))
+        return finalized_slow(size, descriptor);
+    void *p = sv_object_traced(size, descriptor);
+    return sv_likely(p != NULL) ? p : finalized_slow(size, descriptor);
 }
 
 // All is ready always.
@@ -112,126 +144,157 @@ static uint64_t *descriptor_at(uintptr_t start, size_t slot)
 
 void sv_closure_trace(struct sv_marker *m, uint64_t descriptor)
 {
-    if (sv_closure_is(descriptor))
-        sv_mark_word(m, (uintptr_t)(descriptor & ~FLAGS));
+    sv_mark_word(m, (uintptr_t)(descriptor & ~FLAGS));
+}
+
+// The bit of the slot at `start` is taken from the queue: if there is such an object, it is freed.
+static void slots_forget(struct slots *s, uint32_t page, unsigned slot)
+{
+    if (s->page == page && s->word == slot / 64)
+        atomic_fetch_and_explicit(&s->bits, ~((uint64_t)1 << slot % 64), memory_order_relaxed);
 }
 
 void sv_closure_forget(uintptr_t start)
 {
     struct sv_mark_place at;
-    if (!sv_mark_find(start, &at) || !sv_code_traced(at.span->code))
+    if (!sv_mark_find(start, &at) || !sv_code_traced(at.span->code) ||
+        !sv_closure_is(*descriptor_at(at.start, sv_span_slot_size(at.span))))
         return;
-    uint64_t descriptor = *descriptor_at(start, sv_span_slot_size(at.span));
-    if (!sv_closure_is(descriptor) || !(descriptor & QUEUED))
-        return;
+    uint32_t page = (uint32_t)(at.span - sv_heap.spans);
+    unsigned slot = (unsigned)(at.bits - sv_span_bits(at.span)) * 64 +
+                    (unsigned)__builtin_ctzll(at.bit);
+    slots_forget(&closures.telling, page, slot);
     for (struct chunk *c = closures.queue.first; c; c = c->next)
         for (uint32_t i = c->at; i < c->n; i++)
-            if (c->objects[i] == ~start)
-                c->objects[i] = UINTPTR_MAX;
-    for (unsigned i = 0; i < BATCH; i++)
-        if (__atomic_load_n(&closures.telling[i], __ATOMIC_RELAXED) == ~start)
-            __atomic_store_n(&closures.telling[i], UINTPTR_MAX, __ATOMIC_RELAXED);
+            slots_forget(&c->objects[i], page, slot);
 }
 
 // ---- in a cycle ---------------------------------------------------------------------------------
 
+static uintptr_t slots_start(const struct slots *s, size_t size)
+{
+    return sv_page_addr(s->page) + (size_t)s->word * 64 * size;
+}
+
+static void slots_hold(struct sv_marker *m, const struct slots *s)
+{
+    uintptr_t words[64];
+    unsigned n = 0;
+    uint64_t bits = atomic_load_explicit(&s->bits, memory_order_relaxed);
+    size_t size = bits ? sv_span_slot_size(sv_span_at(s->page)) : 0;
+    for (; bits; bits &= bits - 1)
+        words[n++] = slots_start(s, size) + (unsigned)__builtin_ctzll(bits) * size;
+    sv_mark_range(m, (uintptr_t)words, (uintptr_t)(words + n), false);
+}
+
 void sv_closure_hold(struct sv_marker *m)
 {
-    uintptr_t words[CHUNK];
-    for (const struct chunk *c = closures.queue.first; c; c = c->next) {
+    for (const struct chunk *c = closures.queue.first; c; c = c->next)
         for (uint32_t i = c->at; i < c->n; i++)
-            words[i] = ~c->objects[i];
-        sv_mark_range(m, (uintptr_t)(words + c->at), (uintptr_t)(words + c->n), false);
-    }
-    for (unsigned i = 0; i < BATCH; i++)
-        sv_mark_word(m, ~__atomic_load_n(&closures.telling[i], __ATOMIC_RELAXED));
+            slots_hold(m, &c->objects[i]);
+    slots_hold(m, &closures.telling);
 }
 
-// What the dead of one word of bits point to is marked, and they are listed.
-static void word_look(struct sv_marker *m, struct sv_span *span, struct sv_bits *bits,
-                      uintptr_t base, uint64_t dead)
+static void slots_prefetch(uintptr_t base, size_t size, uint64_t slots)
 {
-    size_t size = sv_span_slot_size(span);
-    for (uint64_t left = dead; left; left &= left - 1)
-        __builtin_prefetch(descriptor_at(base + (unsigned)__builtin_ctzll(left) * size, size));
-    for (; dead; dead &= dead - 1) {
-        uintptr_t start = base + (unsigned)__builtin_ctzll(dead) * size;
-        struct sv_mark_place at = {span, bits, dead & -dead, start};
-        if (sv_closure_is(*descriptor_at(start, size)) && chunks_add(&closures.dead, start))
-            sv_contents_mark(m, &at, false);
-    }
+    for (; slots; slots &= slots - 1)
+        __builtin_prefetch(descriptor_at(base + (unsigned)__builtin_ctzll(slots) * size, size));
 }
 
-static void span_look(struct sv_marker *m, struct sv_span *span)
+// Marks what such objects among these slots point to, neighbours as one stretch: the descriptors
+// between them are no addresses. Returns which they are.
+static uint64_t slots_scan(struct sv_marker *m, uintptr_t base, size_t size, uint64_t slots)
+{
+    uint64_t found = 0;
+    uintptr_t lo = 0, hi = 0;
+    slots_prefetch(base, size, slots);
+    for (; slots; slots &= slots - 1) {
+        uintptr_t start = base + (unsigned)__builtin_ctzll(slots) * size;
+        uint64_t descriptor = __atomic_load_n(descriptor_at(start, size), __ATOMIC_ACQUIRE);
+        if (!sv_closure_is(descriptor))
+            continue;
+        sv_closure_trace(m, descriptor);
+        found |= slots & -slots;
+        if (start != hi) {
+            sv_mark_range(m, lo, hi, false);
+            lo = start;
+        }
+        hi = start + size;
+    }
+    sv_mark_range(m, lo, hi, false);
+    return found;
+}
+
+static void span_note(struct sv_marker *m, struct sv_span *span, bool stopped)
 {
     struct sv_bits *bits = sv_span_bits(span);
-    uintptr_t base = sv_page_addr((uint32_t)(span - sv_heap.spans));
+    uint32_t page = (uint32_t)(span - sv_heap.spans);
     size_t size = sv_span_slot_size(span);
     for (unsigned w = 0; w < sv_span_words(span); w++) {
-        uint64_t alloc = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed);
-        uint64_t mark = atomic_load_explicit(&bits[w].mark, memory_order_relaxed);
-        if (alloc & ~mark)
-            word_look(m, span, &bits[w], base + w * 64 * size, alloc & ~mark);
+        uint64_t slots = atomic_load_explicit(&bits[w].alloc, memory_order_relaxed) &
+                         ~atomic_load_explicit(&bits[w].mark, memory_order_relaxed);
+        if (slots)
+            slots = slots_scan(m, sv_page_addr(page) + w * 64 * size, size, slots);
+        if (!slots)
+            continue;
+        if (!stopped)
+            sv_boehm_lock();
+        chunks_add(&closures.noted, stopped, page, w, slots);
+        if (!stopped)
+            sv_boehm_unlock();
     }
 }
 
-static void dead_find(struct sv_marker *m)
+// Beside the program no span is unmade meanwhile, and the record of a new one, of which all is
+// marked, is complete.
+void sv_closure_dying(struct sv_marker *m, bool stopped)
 {
-    for (uint32_t page = 1; page < sv_heap.grown;) {
+    chunks_free(&closures.noted, stopped);
+    if (sv_leaks_on || !__atomic_load_n(&closures.used, __ATOMIC_RELAXED))
+        return;
+    uint32_t grown = __atomic_load_n(&sv_heap.grown, __ATOMIC_ACQUIRE);
+    for (uint32_t page = 1; page < grown;) {
         sv_pagemap_entry e = sv_pagemap_get(page);
         unsigned code = sv_pagemap_code(e);
         if (e && sv_code_traced(code))
-            span_look(m, sv_span_at(page));
+            span_note(m, sv_span_at(page), stopped);
         unsigned npages = e ? sv_classes[sv_code_class(code)].pages : 1;
         page += npages ? npages : sv_span_at(page)->npages;
     }
 }
 
-static void dead_forget(void)
-{
-    for (struct chunk *c; (c = chunks_take(&closures.dead));)
-        sv_metadata_free_held(c, sizeof *c);
-}
-
-// Of the dead those that nothing has marked: another dead one may point to them.
+// Those noted that are in use and have no mark: another dead one may point to them, or the program
+// has freed them and made another object in their place, which is marked.
 static void chunk_settle(struct sv_marker *m, struct chunk *c)
 {
     uint32_t n = 0;
     for (uint32_t i = 0; i < c->n; i++) {
-        struct sv_mark_place at;
-        uintptr_t start = ~c->objects[i];
-        if (sv_registry_marked(start) || !sv_mark_find(start, &at))
+        struct slots *s = &c->objects[i];
+        struct sv_span *span = sv_span_at(s->page);
+        struct sv_bits *bits = &sv_span_bits(span)[s->word];
+        uint64_t dead = atomic_load_explicit(&s->bits, memory_order_relaxed) &
+                        atomic_load_explicit(&bits->alloc, memory_order_relaxed) &
+                        ~atomic_load_explicit(&bits->mark, memory_order_relaxed);
+        if (!dead)
             continue;
-        sv_mark_found(m, &at, false); // what it points to is marked
-        c->objects[n++] = ~start;
+        sv_mark_slots(m, span, bits, dead); // what they point to is marked
+        c->objects[n].page = s->page;
+        c->objects[n].word = s->word;
+        atomic_store_explicit(&c->objects[n++].bits, dead, memory_order_relaxed);
     }
     c->n = n;
 }
 
 void sv_closure_settle(struct sv_marker *m)
 {
-    dead_forget();
-    if (sv_leaks_on || !closures.used)
-        return;
-    dead_find(m);
-    if (!closures.dead.first)
-        return;
-    sv_final_drain(m);
-    for (struct chunk *c = closures.dead.first; c; c = c->next)
+    for (struct chunk *c = closures.noted.first; c; c = c->next)
         chunk_settle(m, c);
-    sv_final_drain(m);
 }
 
 void sv_closure_commit(void)
 {
-    for (struct chunk *c; (c = chunks_take(&closures.dead));) {
-        for (uint32_t i = 0; i < c->n; i++) {
-            struct sv_mark_place at;
-            if (sv_mark_find(~c->objects[i], &at))
-                *descriptor_at(at.start, sv_span_slot_size(at.span)) |= QUEUED;
-        }
+    for (struct chunk *c; (c = chunks_take(&closures.noted));)
         chunks_append(&closures.queue, c);
-    }
     if (closures.queue.first) {
         atomic_store_explicit(&sv_closure_queued, true, memory_order_relaxed);
         atomic_store_explicit(&sv_boehm_due, true, memory_order_relaxed);
@@ -240,40 +303,43 @@ void sv_closure_commit(void)
 
 // ---- telling ------------------------------------------------------------------------------------
 
-static unsigned queue_take(void)
+// Held. False: the queue is empty.
+static bool queue_take(void)
 {
-    unsigned n = 0;
-    for (struct chunk *c; n < BATCH && (c = closures.queue.first);) {
-        for (; n < BATCH && c->at < c->n; c->at++)
-            closures.telling[n++] = c->objects[c->at];
-        if (c->at == c->n) {
-            chunks_take(&closures.queue);
-            sv_metadata_free(c, sizeof *c);
-        }
-    }
-    return n;
+    struct chunk *c;
+    while ((c = closures.queue.first) && c->at == c->n)
+        sv_metadata_free(chunks_take(&closures.queue), sizeof *c);
+    if (!c)
+        return false;
+    const struct slots *s = &c->objects[c->at++];
+    closures.telling.page = s->page;
+    closures.telling.word = s->word;
+    atomic_store_explicit(&closures.telling.bits,
+                          atomic_load_explicit(&s->bits, memory_order_relaxed),
+                          memory_order_relaxed);
+    return true;
 }
 
-static void object_tell(uintptr_t object)
+// Calls the object's closure, and frees it, if that didn't.
+static void object_tell(uintptr_t object, size_t size, uint64_t bit)
 {
-    size_t size = 0;
-    sv_boehm_start((const void *)object, &size, &(unsigned){0});
     const struct GC_finalizer_closure *closure =
-        (const void *)(uintptr_t)(*(const uint64_t *)(object + size) & ~FLAGS);
+        (const void *)(uintptr_t)(*descriptor_at(object, size) & ~FLAGS);
     if (closure)
         closure->proc((void *)object, closure->cd);
-    if (!sv_cache_free((void *)object))
+    uint64_t was =
+        atomic_fetch_and_explicit(&closures.telling.bits, ~bit, memory_order_relaxed);
+    if (was & bit && !sv_cache_free((void *)object))
         sv_heap_free((void *)object);
 }
 
-static void batch_tell(unsigned n)
+static void slots_tell(struct slots *s)
 {
-    for (unsigned i = 0; i < n; i++) {
-        uintptr_t object = ~__atomic_load_n(&closures.telling[i], __ATOMIC_RELAXED);
-        if (object)
-            object_tell(object);
-        __atomic_store_n(&closures.telling[i], UINTPTR_MAX, __ATOMIC_RELAXED);
-    }
+    size_t size = sv_span_slot_size(sv_span_at(s->page));
+    uintptr_t base = slots_start(s, size);
+    slots_prefetch(base, size, atomic_load_explicit(&s->bits, memory_order_relaxed));
+    for (uint64_t bits; (bits = atomic_load_explicit(&s->bits, memory_order_relaxed));)
+        object_tell(base + (unsigned)__builtin_ctzll(bits) * size, size, bits & -bits);
 }
 
 void sv_closure_poll(void)
@@ -284,9 +350,9 @@ void sv_closure_poll(void)
     sv_boehm_lock();
     if (closures.busy != me) { // of a fork's parent: it isn't here
         closures.busy = me;
-        for (unsigned n; (n = queue_take());) {
+        while (queue_take()) {
             sv_boehm_unlock();
-            batch_tell(n);
+            slots_tell(&closures.telling);
             sv_boehm_lock();
         }
         atomic_store_explicit(&sv_closure_queued, false, memory_order_relaxed);

@@ -277,7 +277,7 @@ bool sv_contents_mark(struct sv_marker *m, const struct sv_mark_place *at, bool 
         end -= sizeof(uint64_t);
         uint64_t descriptor = *(const uint64_t *)end;
         if (!sv_closure_is(descriptor)) {
-            sv_client->trace(m, lo, size, lo, lo + size);
+            sv_client->trace(m, lo, size, lo, lo + size, true);
             return true;
         }
         sv_closure_trace(m, descriptor);

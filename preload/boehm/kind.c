@@ -190,7 +190,9 @@ void *sv_kind_alloc(size_t size, uint64_t descriptor, unsigned kind)
     sv_boehm_poll();
     if (sv_unlikely(!sv_boehm_ready))
         sv_boehm_init();
-    void *p = sv_heap_alloc_traced(size, descriptor);
+    void *p = sv_object_traced(size, descriptor);
+    if (sv_unlikely(!p))
+        p = sv_heap_alloc_traced(size, descriptor);
     if (p && !sv_kind_plain(descriptor) && !entry_add(p, kind)) {
         sv_heap_free(p);
         p = NULL;

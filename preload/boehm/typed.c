@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "export.h"
+#include "final.h"
 #include "gc/gc_mark.h"
 #include "kind.h"
 #include "mark.h"
@@ -214,7 +215,6 @@ static void plain_trace(const struct part *part, uintptr_t start, uintptr_t end,
     switch (descriptor & GC_DS_TAGS) {
     case GC_DS_LENGTH:
         range_trace(part, start, end - start > descriptor ? start + descriptor : end);
-        sv_closure_trace(part->m, descriptor);
         break;
     case GC_DS_BITMAP:
         bits_trace(part, start, bits_reverse(descriptor & ~(uint64_t)GC_DS_TAGS));
@@ -239,12 +239,20 @@ static void array_trace(const struct part *part, uintptr_t start, uintptr_t end,
     }
 }
 
-void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi)
+void sv_typed_trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi,
+                    bool marked)
 {
     size -= WORD;
     uintptr_t end = start + size;
     uint64_t descriptor = __atomic_load_n((const uint64_t *)end, __ATOMIC_ACQUIRE);
     struct part part = {m, lo, hi < end ? hi : end};
+    if (sv_closure_is(descriptor)) {
+        range_trace(&part, start, end);
+        sv_closure_trace(m, descriptor);
+        return;
+    }
+    if (!marked)
+        return;
     bool own = sv_kind_plain(descriptor);
     // Relaxed: who calls procedures set it itself.
     if (!own && __atomic_load_n(&sv_boehm_marker, __ATOMIC_RELAXED) == m)

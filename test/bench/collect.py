@@ -32,8 +32,8 @@ SERIES = f"{OUT}/collect.series"
 THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 # What BENCH_ONLY can name after collect; `list` runs only when it is named.
-ROWS = ["gcbench", "binarytrees", "graph", "tree", "list", "drop", "final", "growth", "threads",
-        "huge"]
+ROWS = ["gcbench", "gcbench2", "binarytrees", "graph", "tree", "list", "drop", "final", "growth",
+        "threads", "huge"]
 UNASKED = {"list"}
 PHASES = {
     "local1": "1 thread, few pages written", "local2": "2 threads, few pages written",
@@ -204,9 +204,9 @@ def stop_longest(runs, first, last):
 
 # ---- trees ----
 
-def trees_run(program, depth, collectors, references):
-    say(f"\n### {program} {depth}, {rounds_text(ROUNDS)}")
-    runs = runs_take({**collectors, **references}, program, [depth], ROUNDS)
+def trees_run(program, arguments, peers):
+    say(f"\n### {program} {' '.join(arguments)}, {rounds_text(ROUNDS)}")
+    runs = runs_take(peers, program, arguments, ROUNDS)
     checks_compare(program, runs, "check")
     head("memory", "wall, s", "CPU, s", "peak RSS, MiB", "collections", "longest stop, ms",
          "all stops, ms")
@@ -444,8 +444,10 @@ def collect_run(rows, mallocs):
     resource.setrlimit(resource.RLIMIT_CORE, (0, resource.getrlimit(resource.RLIMIT_CORE)[1]))
     collectors, references = peers_find(mallocs)
     parts = {
-        "gcbench": lambda: trees_run("gcbench", "18", collectors, references),
-        "binarytrees": lambda: trees_run("binarytrees", "18", collectors, references),
+        "gcbench": lambda: trees_run("gcbench", ["18"], {**collectors, **references}),
+        "gcbench2": lambda: trees_run("gcbench", ["18", "2"], {
+            name: peer for name, peer in {**collectors, **references}.items() if not peer.go}),
+        "binarytrees": lambda: trees_run("binarytrees", ["18"], {**collectors, **references}),
         "graph": lambda: graph_run("A random graph", "random", list(PHASES), collectors),
         "tree": lambda: graph_run("A tree", "tree", ["local1"], collectors),
         "list": lambda: graph_run("A list", "list", [], collectors),

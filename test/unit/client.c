@@ -12,11 +12,15 @@
 static struct sv_pages pages = {.pagemap_fd = -1, .mem_fd = -1};
 static size_t traced; // bytes
 
-// The descriptor's bits are the words that are pointers; those of a large object repeat.
-static void trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi)
+// The descriptor's bits are the words that are pointers; those of a large object repeat. With the
+// last bit set they are looked at also where the object isn't marked.
+static void trace(struct sv_marker *m, uintptr_t start, size_t size, uintptr_t lo, uintptr_t hi,
+                  bool marked)
 {
     size_t words = size / 8 - 1;
     uint64_t bits = ((uint64_t *)start)[words];
+    if (!marked && !(bits >> 63))
+        return;
     traced += hi - lo;
     for (size_t i = (lo - start) / 8; i < words && start + i * 8 < hi; i++)
         if (bits >> (i % 64) & 1)
@@ -99,23 +103,30 @@ Test(client, written_pages)
     for (unsigned k = 0; k < sizeof sizes / sizeof *sizes; k++) {
         size_t words = sizes[k] / 8;
         uintptr_t *object = sv_heap_alloc_traced(sizes[k], ~(uint64_t)2);
-        uintptr_t *white = sv_heap_alloc_traced(sizes[k], ~(uint64_t)2);
+        uintptr_t *white = sv_heap_alloc_traced(sizes[k], ~(uint64_t)2 >> 1);
+        uintptr_t *dying = sv_heap_alloc_traced(sizes[k], ~(uint64_t)2);
         mark_begin();
         sv_mark_word(&marker, (uintptr_t)object);
         mark_drain();
         void *held = sv_heap_alloc(50), *loose = sv_heap_alloc(50), *unheld = sv_heap_alloc(50);
+        void *last_held = sv_heap_alloc(50);
         sv_mark_clear(); // taken while objects are marked they are marked
         sv_mark_word(&marker, (uintptr_t)object);
         mark_drain();
         size_t last = words - 1 == 1 || (words - 1) % 64 == 1 ? words - 2 : words - 1;
+        last -= last % 64 == 63; // of `white` too
         object[last] = (uintptr_t)held;
         object[1] = (uintptr_t)loose;
         white[last] = (uintptr_t)unheld;
+        dying[last] = (uintptr_t)last_held;
         uintptr_t page = (uintptr_t)&object[last] & ~(uintptr_t)4095;
         sv_mark_page(&marker, page, page + 4096);
         page = (uintptr_t)&white[last] & ~(uintptr_t)4095;
         sv_mark_page(&marker, page, page + 4096);
+        page = (uintptr_t)&dying[last] & ~(uintptr_t)4095;
+        sv_mark_page(&marker, page, page + 4096);
         mark_drain();
+        cr_assert(marked(last_held) && !marked(dying), "size %zu", sizes[k]);
         cr_assert(marked(held) && !marked(loose) && !marked(unheld), "size %zu: %d %d %d", sizes[k],
                   marked(held), marked(loose), marked(unheld));
         mark_end();
