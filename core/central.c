@@ -31,6 +31,7 @@
 #include "pagemap.h"
 #include "scavenge.h"
 #include "span.h"
+#include "stretch.h"
 #include "sweep.h"
 
 #define SWEEP_TRIES 100 // spans swept for slots in one hold of the lock (Go's number)
@@ -154,6 +155,7 @@ static unsigned span_take(struct sv_span *span, void **out, unsigned n)
         }
         if (sv_unlikely(marking)) {
             black += bits_blacken(&bits[w], taken);
+            sv_stretch_note(base, (size_t)span->npages << SV_PAGE_SHIFT);
             sv_chaos();
         }
         atomic_store_explicit(&bits[w].alloc, alloc | taken, memory_order_relaxed);

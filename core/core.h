@@ -209,6 +209,8 @@ struct sv_sweep {
     _Atomic uint64_t swept;    // pages of spans swept since it began
 };
 
+#define SV_STRETCH_PAGES_SHIFT 7 // pages of a stretch (stretch.h), as a power of two: 1 MiB
+
 struct sv_heap {
     // read by malloc and free
     uintptr_t base_page;       // const after init: the region's address >> SV_PAGE_SHIFT
@@ -234,7 +236,8 @@ struct sv_heap {
     // then sets the mark, then adds, so that a large object may grow under it (large.c). Relaxed,
     // and for moments below zero: whoever frees an object may subtract before its marker has added.
     _Atomic uint64_t marked;
-    bool watched; // lock: the barrier is armed: no page moves by page tables
+    _Atomic uint8_t *stretches; // const after init; what it points to: stretch.h
+    bool watched;               // lock: the barrier is armed: no page moves by page tables
     // statistics and pacing, written with relaxed atomics
     _Alignas(SV_CACHE_LINE) _Atomic uint64_t live; // bytes out of spans (caches included)
     _Atomic uint64_t trigger;    // bytes of live at which a cycle starts; UINT64_MAX: never

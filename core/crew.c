@@ -1,19 +1,27 @@
 // The second thread is woken when the world stands still, and spins from then on, so that giving it
 // a job costs nothing; not before, because the threads that are to stop need the processors. A job
-// for which it isn't there in time the driver does. It never spins for longer than a stop lasts. On
-// a machine with one processor there is no such thread.
+// for which it isn't there in time the driver does, and one that it was given and hasn't begun when
+// the driver has nothing else to do. It never spins for longer than a stop lasts. On a machine with
+// one processor there is no such thread.
 //
-// The states: asleep, called (spinning), a job given, the job done (spinning again). Only the
-// driver goes to called and to given, and back to asleep; only the second thread goes to done.
+// Who spins offers its processor to others now and then: the kernel may have put both threads on
+// the same one, where each would spin through a time slice while the other has the work.
+//
+// The states: asleep, called (spinning), a job given, begun, done (spinning again). Only the driver
+// goes to called and to given, and back to asleep; both may go from given to begun; who did the job
+// goes to done.
 #include "crew.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
 
 #include "arch.h"
+#include "os.h"
 #include "worker.h"
 
-enum crew_state { CREW_ASLEEP, CREW_CALLED, CREW_GIVEN, CREW_DONE };
+#define SPINS 256u // pauses (some 40 ns each) between two offers of the processor
+
+enum crew_state { CREW_ASLEEP, CREW_CALLED, CREW_GIVEN, CREW_BEGUN, CREW_DONE };
 
 static struct {
     _Atomic uint32_t state; // enum crew_state
@@ -58,10 +66,30 @@ void sv_crew_run(sv_crew_job *job, void *arg, bool there)
     crew_set(CREW_GIVEN);
 }
 
+void sv_crew_spin(unsigned *spins)
+{
+    if (++*spins % SPINS == 0)
+        sv_os_yield();
+    else
+        sv_arch_pause();
+}
+
+// Does the job, if the other hasn't begun it.
+static void crew_work(void)
+{
+    uint32_t given = CREW_GIVEN;
+    if (!atomic_compare_exchange_strong_explicit(&crew.state, &given, CREW_BEGUN,
+                                                 memory_order_acquire, memory_order_relaxed))
+        return;
+    crew.job(crew.arg);
+    crew_set(CREW_DONE);
+}
+
 void sv_crew_join(void)
 {
-    while (crew_state() == CREW_GIVEN)
-        sv_arch_pause();
+    crew_work();
+    for (unsigned spins = 0; crew_state() == CREW_BEGUN;)
+        sv_crew_spin(&spins);
 }
 
 void sv_crew_dismiss(void)
@@ -75,13 +103,11 @@ bool sv_crew_serve(void)
     if (state == CREW_ASLEEP)
         return false;
     atomic_store_explicit(&crew.there, true, memory_order_relaxed);
-    for (; state != CREW_ASLEEP; state = crew_state()) {
-        if (state == CREW_GIVEN) {
-            crew.job(crew.arg);
-            crew_set(CREW_DONE);
-        } else {
-            sv_arch_pause();
-        }
+    for (unsigned spins = 0; state != CREW_ASLEEP; state = crew_state()) {
+        if (state == CREW_GIVEN)
+            crew_work();
+        else
+            sv_crew_spin(&spins);
     }
     return true;
 }

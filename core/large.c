@@ -27,6 +27,7 @@
 #include "profile.h"
 #include "scavenge.h"
 #include "span.h"
+#include "stretch.h"
 #include "sweep.h"
 
 #define MOVE_MIN ((size_t)256 << 10)   // bytes: below, copying is as cheap as page tables
@@ -198,6 +199,7 @@ static void large_attach(struct sv_span *span)
         ghost_clear(span);
     else if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1))
         atomic_fetch_add_explicit(&sv_heap.marked, bytes, memory_order_relaxed);
+    sv_stretch_note((uintptr_t)large_start(span), bytes);
     span->nused = 1;
     // not a cycle that flipped since the record was made: this object is in use only from now on
     span->sweepgen = atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);
@@ -412,8 +414,10 @@ static bool large_grow(struct sv_span *span, uint32_t n)
         large_revive(span);
         sv_heap.pages_inuse += more;
         large_count(bytes);
-        if (marking)
+        if (marking) {
             atomic_fetch_add_explicit(&sv_heap.marked, bytes, memory_order_relaxed);
+            sv_stretch_note(sv_page_addr(page + old), bytes);
+        }
         for (uint32_t i = old; i < n; i++) // they go on counting from the span's first page
             __atomic_store_n(&sv_heap.pagemap[page + i], sv_pagemap_make(span->code, i),
                              __ATOMIC_RELEASE);

@@ -27,6 +27,7 @@
 #include "options.h"
 #include "pagemap.h"
 #include "span.h"
+#include "stretch.h"
 
 #define OBLET ((size_t)128 << 10)
 #define OBLET_BATCH 256u // oblets queued at a time
@@ -109,6 +110,7 @@ static bool place_mark(struct sv_marker *m, const struct sv_mark_place *at)
     size_t size = sv_span_slot_size(at->span);
     if (!mark_set(at->bits, at->bit))
         return false;
+    sv_stretch_note(at->start, size);
     m->objects++;
     m->bytes += size;
     return true;
@@ -124,6 +126,8 @@ void sv_mark_slots(struct sv_marker *m, struct sv_span *span, struct sv_bits *bi
 {
     uint64_t was = atomic_fetch_or_explicit(&bits->mark, slots, memory_order_relaxed);
     unsigned n = (unsigned)__builtin_popcountll(slots & ~was);
+    sv_stretch_note(sv_page_addr((uint32_t)(span - sv_heap.spans)),
+                    (size_t)span->npages << SV_PAGE_SHIFT);
     m->objects += n;
     m->bytes += n * sv_span_slot_size(span);
 }
@@ -155,6 +159,7 @@ static inline void candidate_retire(struct sv_marker *m, const struct sv_mark_ca
     if (!(atomic_load_explicit(&c->bits->alloc, memory_order_relaxed) & bit) ||
         !mark_set(c->bits, bit))
         return;
+    sv_stretch_note(entry_at(c->entry), size);
     m->objects++;
     m->bytes += size;
     if (!sv_code_noscan(code))

@@ -351,6 +351,11 @@ uint64_t sv_os_address_used(int procfd)
     return pages * 4096;
 }
 
+void sv_os_yield(void)
+{
+    call(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
+}
+
 void sv_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns)
 {
     struct timespec t = {.tv_sec = (time_t)(ns / 1000000000u), .tv_nsec = (long)(ns % 1000000000u)};

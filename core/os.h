@@ -70,6 +70,7 @@ unsigned sv_os_processors(void);         // that this process may run on, at lea
 uint64_t sv_os_address_used(int procfd); // bytes mapped now, 0: unknown
 
 // Sleeps while *word == value, at most `ns` (0: no bound); may return early.
+void sv_os_yield(void); // the processor, to whoever waits for it
 void sv_os_futex_wait(_Atomic uint32_t *word, uint32_t value, uint64_t ns);
 void sv_os_nap(uint64_t ns); // may be shorter
 void sv_os_futex_wake(_Atomic uint32_t *word, int n);

@@ -595,20 +595,6 @@ static void entry_check(const struct sv_pagealloc *pa, uint32_t level, uint32_t 
             entry_check(pa, level + 1, i * FAN + k, c);
 }
 
-uint32_t sv_pagealloc_window(const struct sv_pagealloc *pa, uint32_t *page, uint32_t end,
-                             uint32_t gap)
-{
-    uint32_t w = *page / 64, words = (end + 63) / 64;
-    while (w < words && pa->free[w] == ~(uint64_t)0)
-        w++;
-    *page = w < words ? w * 64 : end;
-    uint32_t last = w; // behind the last word with a page taken
-    for (; w < words && (w - last) * 64 < gap; w++)
-        if (pa->free[w] != ~(uint64_t)0)
-            last = w + 1;
-    return last * 64 < end ? last * 64 : end;
-}
-
 // Does not go below an entry that is zero, as its children are too, lest it touch tables of pages
 // that never were there. A free page that hides below them is missing from the count.
 void sv_pagealloc_check(const struct sv_pagealloc *pa)

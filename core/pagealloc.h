@@ -34,13 +34,6 @@ void sv_pagealloc_give(struct sv_pagealloc *pa, uint32_t page, uint32_t n, bool 
 uint32_t sv_pagealloc_find_dirty(const struct sv_pagealloc *pa, uint32_t below, uint32_t max,
                                  uint32_t *n);
 
-// The next window of [*page, end) in which pages are taken: *page becomes its first page, a
-// multiple of 64, and the return value is where it ends; *page when there is none. Windows are at
-// least `gap` pages apart (a multiple of 64), and free pages in them don't count as gaps when they
-// are fewer.
-uint32_t sv_pagealloc_window(const struct sv_pagealloc *pa, uint32_t *page, uint32_t end,
-                             uint32_t gap);
-
 // Debug: recomputes every summary and count and aborts on a difference. O(grown pages).
 void sv_pagealloc_check(const struct sv_pagealloc *pa);
 

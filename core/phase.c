@@ -11,6 +11,8 @@
 //                rest of the queue, caches; the flip. If that is more than a stop may last, the
 //                world runs again for a moment and termination is tried anew; each try leaves less.
 //
+// Only those stretches of the heap are asked for written pages in which something is marked.
+//
 // Without such a barrier, or without a worker, all of it happens in one stop.
 //
 // Correct because of one sentence: when the final rescan runs, any pointer from a marked object to
@@ -41,10 +43,10 @@
 #include "metadata.h"
 #include "options.h"
 #include "os.h"
-#include "pagealloc.h"
 #include "pagemap.h"
 #include "rootset.h"
 #include "share.h"
+#include "stretch.h"
 #include "text.h"
 #include "work.h"
 #include "worker.h"
@@ -53,8 +55,7 @@
 #define HW_PAGE 4096u
 #define RANGE_MAX (8 * HW_PAGE)          // bytes of written memory scanned between two looks
 #define RANGES_MIN 16384u                // written ranges kept for later, at least
-#define WINDOWS_MAX 128u                 // parts of the heap that are asked about one by one
-#define WINDOW_GAP 256u                  // pages that are free between two of them, at least
+#define WINDOWS_MAX 512u                 // parts of the heap that are asked about one by one
 #define LOOK_RANGES 8u                   // ranges between two looks at the clock inside a stop
 #define LOOK_BYTES ((uint64_t)32 << 10)  // bytes likewise
 #define SLICE ((uint64_t)128 << 10)      // bytes likewise, while the program runs
@@ -63,12 +64,14 @@
 #define ROOTS_ENOUGH ((uint64_t)1 << 20) // bytes of roots that a stop can look at
 #define CATCH_MAX 8u                     // rounds that slow the program down
 #define CATCH_ENOUGH 1000u               // hardware pages: as few as a stop can fetch
-#define REST_NS 250000u      // for each part of the rest in a try to finish; doubled after
-#define TRIES_ONCE 8u        // so many tries don't watch again what they find
-#define TRIES_SHORT 32u      // so many tries, and again
-#define TRIES_MAX 96u        // then a try takes as long as it takes
-#define SCAN_NS 700000u      // for scanning in a stop that does nothing else
-#define PREEMPTED_NS 500000u // more than a second marker should wait for a processor
+#define REST_NS 250000u            // for each part of the rest in a try to finish; doubled after
+#define TRIES_BESIDE 3u            // after so many tries what is to be watched again is so in stops
+#define TRIES_SHORT 32u            // so many tries, and again
+#define TRIES_MAX 96u              // then a try takes as long as it takes
+#define STOP_NS 700000u            // for scanning, or fetching, in a stop that does nothing else
+#define PIECE ((uintptr_t)4 << 20) // bytes of memory that such a stop fetches at a time
+#define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
+#define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
 #define ALONE_MAX 63u
 #define RUN_NS 200000u // how long the program runs between such stops
 
@@ -86,6 +89,7 @@ struct dirty {
     uint64_t pages;                   // who fetches: hardware pages fetched last
     struct range window[WINDOWS_MAX]; // driver: the parts of the heap to fetch
     uint32_t nwindows;                // driver
+    uint32_t window_at;               // who fetches: the first not fetched to its end
     int failed;                       // who fetches: -errno
 };
 
@@ -93,7 +97,7 @@ static struct {
     struct sv_marker marker[2]; // the driver's; the crew's inside a stop, else the driver's too
     struct dirty dirty[2];      // likewise
     uint64_t deadline;          // driver: ns, for scanning inside a stop; 0: none
-    uint32_t hands;             // driver: markers at work in this stop
+    _Atomic uint32_t hands;     // they: markers at work in this stop
     uint32_t alone;             // driver: cycles in one stop that it does alone, this one included
     uint64_t preempted;         // crew: ns that it waited for a processor in this stop
     _Atomic uint32_t dry;       // they: how many of them have nothing left
@@ -104,6 +108,9 @@ static struct {
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
     _Atomic bool again;           // driver: what is fetched is watched again
+    uint64_t roots_round;         // driver: bytes that the last look beside the program took in
+    uint64_t roots_told;          // driver: bytes of written roots in this look at them
+    bool roots_left;              // driver: there were more
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -170,8 +177,14 @@ static void dirty_add(void *arg, uintptr_t lo, uintptr_t hi)
     }
 }
 
+static bool time_over(void)
+{
+    return phase.deadline && sv_os_now() >= phase.deadline;
+}
+
 // Fetches what was written in a part of the heap, and watches it again unless that would only cost
-// (a flush of the processors' tables for nearly every page).
+// (a flush of the processors' tables for nearly every page). Ends before all is fetched if there is
+// a deadline.
 static void dirty_fetch(void *arg)
 {
     bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
@@ -184,9 +197,13 @@ static void dirty_fetch(void *arg)
         atomic_store_explicit(&d->next, 0, memory_order_relaxed);
     }
     d->failed = 0;
-    for (uint32_t i = 0; i < d->nwindows && d->failed == 0; i++)
-        d->failed =
-            phase.in->barrier->written(d->window[i].lo, d->window[i].hi, again, dirty_add, d);
+    while (d->window_at < d->nwindows && d->failed == 0 && !time_over()) {
+        struct range *w = &d->window[d->window_at];
+        uintptr_t hi = phase.deadline && w->hi - w->lo > PIECE ? w->lo + PIECE : w->hi;
+        d->failed = phase.in->barrier->written(w->lo, hi, again, dirty_add, d);
+        w->lo = hi;
+        d->window_at += w->lo == w->hi;
+    }
 }
 
 static struct range *dirty_take(struct dirty *d)
@@ -222,31 +239,34 @@ static uint32_t dirty_left(void)
     return left;
 }
 
-static void window_add(struct dirty *d, uint32_t lo, uint32_t hi)
+// Adds a stretch, the one before which isn't one of them when `apart`.
+static void window_add(struct dirty *d, uint32_t stretch, bool apart)
 {
-    struct range *last = d->nwindows ? &d->window[d->nwindows - 1] : NULL;
-    if (last && (d->nwindows == WINDOWS_MAX || last->hi == sv_page_addr(lo)))
-        last->hi = sv_page_addr(hi);
+    uintptr_t lo = sv_heap.base + ((uintptr_t)stretch << SV_STRETCH_SHIFT);
+    uintptr_t hi = lo + ((uintptr_t)1 << SV_STRETCH_SHIFT), end = sv_page_addr(sv_heap.grown);
+    hi = hi < end ? hi : end;
+    if (d->nwindows == 0 || (apart && d->nwindows < WINDOWS_MAX))
+        d->window[d->nwindows++] = (struct range){lo, hi};
     else
-        d->window[d->nwindows++] = (struct range){sv_page_addr(lo), sv_page_addr(hi)};
+        d->window[d->nwindows - 1].hi = hi;
 }
 
-// Both halves of the heap as far as it is in use: where pages are free no object is marked, and
-// what was written there is found when they are taken again. Heap lock held.
+// The two halves of the stretches in which something is marked. What isn't marked is looked at
+// when it is.
 static void windows_make(void)
 {
-    uint32_t end = sv_heap.grown, each = (uint32_t)(sv_heap.pages_inuse / 2), n = 0;
+    uint32_t end = sv_stretch_count(__atomic_load_n(&sv_heap.grown, __ATOMIC_ACQUIRE)), n = 0;
+    for (uint32_t i = 0; i < end; i++)
+        n += sv_stretch_marked(i);
     phase.dirty[0].nwindows = phase.dirty[1].nwindows = 0;
-    for (uint32_t lo = 0, hi; lo < end; lo = hi) {
-        hi = sv_pagealloc_window(&sv_heap.pages, &lo, end, WINDOW_GAP);
-        if (lo == hi)
-            break;
-        uint32_t middle = n >= each ? lo : hi - lo > each - n ? lo + (each - n) : hi;
-        if (middle > lo)
-            window_add(&phase.dirty[0], lo, middle);
-        if (hi > middle)
-            window_add(&phase.dirty[1], middle, hi);
-        n += hi - lo;
+    phase.dirty[0].window_at = phase.dirty[1].window_at = 0;
+    uint32_t at = 0;
+    bool apart = true;
+    for (uint32_t i = 0; i < end; i++) {
+        bool marked = sv_stretch_marked(i);
+        if (marked)
+            window_add(&phase.dirty[at++ >= n / 2], i, apart);
+        apart = !marked;
     }
 }
 
@@ -260,9 +280,9 @@ static bool fetched(void)
 // By the driver alone, the program running.
 static bool fetch_beside(void)
 {
-    sv_lock_acquire(&sv_heap.lock);
+    phase.deadline = 0;
+    atomic_store_explicit(&phase.again, true, memory_order_relaxed);
     windows_make();
-    sv_lock_release(&sv_heap.lock);
     dirty_fetch(&phase.dirty[0]);
     dirty_fetch(&phase.dirty[1]);
     return fetched();
@@ -313,11 +333,33 @@ static const char *drain_beside(void)
     }
 }
 
+struct told {
+    sv_range_fn *fn;
+    void *arg;
+};
+
+static void roots_tell(void *arg, uintptr_t lo, uintptr_t hi)
+{
+    const struct told *told = arg;
+    phase.roots_told += hi - lo;
+    told->fn(told->arg, lo, hi);
+}
+
+// In a try to finish that has a limit, no more than fits.
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
     bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
-    return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
+    struct told told = {fn, fn_arg};
+    int err = 0;
+    for (uintptr_t end; lo < hi && err == 0; lo = end) {
+        end = phase.deadline && hi - lo > PIECE ? lo + PIECE : hi;
+        phase.roots_left = phase.deadline && phase.roots_told >= ROOTS_MOST;
+        if (phase.roots_left)
+            break;
+        err = phase.in->barrier->written(lo, end, again, roots_tell, &told);
+    }
+    return err;
 }
 
 static const char *roots_beside(void)
@@ -348,6 +390,20 @@ static const char *preclean(void)
     return reason;
 }
 
+// The roots that were written since the last look at them.
+static const char *roots_round(void)
+{
+    struct sv_rootset_visitor v = visitor_make();
+    phase.deadline = 0;
+    atomic_store_explicit(&phase.again, true, memory_order_relaxed);
+    const char *reason = sv_rootset_visit_running(&v, roots_written);
+    if (!reason)
+        reason = drain_beside();
+    phase.stats->roots += v.others;
+    phase.roots_round = v.others;
+    return reason;
+}
+
 // Likewise for roots, where they are many: the last stop would look at what was written of them.
 // What always counts as written (shared mappings) ends it after one round.
 static const char *roots_preclean(void)
@@ -356,14 +412,10 @@ static const char *roots_preclean(void)
     const char *reason = NULL;
     for (unsigned round = 0; round < ROUNDS_MAX && last > ROOTS_ENOUGH && !reason; round++) {
         sv_chaos();
-        struct sv_rootset_visitor v = visitor_make();
-        reason = sv_rootset_visit_running(&v, roots_written);
-        if (!reason)
-            reason = drain_beside();
-        phase.stats->roots += v.others;
-        if (v.others > last / 2)
+        reason = roots_round();
+        if (phase.roots_round > last / 2)
             break;
-        last = v.others;
+        last = phase.roots_round;
     }
     return reason;
 }
@@ -402,6 +454,7 @@ static const char *mark_beside(void)
 
 static void markers_begin(void)
 {
+    sv_stretch_clear();
     for (unsigned i = 0; i < 2; i++) {
         sv_mark_begin(&phase.marker[i], sv_rootset_pages());
         phase.dirty[i].n = 0;
@@ -452,6 +505,7 @@ static void flip(void)
 
 static bool fetch_begin(void)
 {
+    phase.deadline = 0;
     windows_make();
     if (!sv_crew_there()) // not yet
         return false;
@@ -470,11 +524,6 @@ static const char *fetch_end(bool begun)
     return ok ? NULL : "the barrier failed";
 }
 
-static bool time_over(void)
-{
-    return phase.deadline && sv_os_now() >= phase.deadline;
-}
-
 // Drains until no marker at work in this stop finds more. One that has nothing left waits for what
 // another may share, since all that the roots lead to may have begun with one of them. False: the
 // time is over.
@@ -486,21 +535,29 @@ static bool drain_together(struct sv_marker *m)
                 return false;
         // Release and acquire: who counts the last marker sees the pool as the others left it.
         atomic_fetch_add_explicit(&phase.dry, 1, memory_order_acq_rel);
-        while (sv_work_idle()) {
-            if (atomic_load_explicit(&phase.dry, memory_order_acquire) >= phase.hands)
+        for (unsigned spins = 0; sv_work_idle();) {
+            if (atomic_load_explicit(&phase.dry, memory_order_acquire) >=
+                atomic_load_explicit(&phase.hands, memory_order_acquire))
                 return true;
             if (time_over())
                 return false;
-            sv_arch_pause();
+            sv_crew_spin(&spins);
         }
         atomic_fetch_sub_explicit(&phase.dry, 1, memory_order_acq_rel);
     }
+}
+
+// Whoever is done before this one has begun doesn't wait for it.
+static void hand_begins(void)
+{
+    atomic_fetch_add_explicit(&phase.hands, 1, memory_order_acq_rel);
 }
 
 static void crew_scan(void *arg)
 {
     struct dirty *d = arg;
     uint64_t began = sv_os_now(), cpu = sv_os_cpu_thread();
+    hand_begins();
     dirty_scan(d, phase.deadline);
     drain_together(dirty_marker(d));
     sv_mark_flush(dirty_marker(d));
@@ -513,6 +570,8 @@ static const char *roots_stopped(void)
 {
     struct sv_rootset_visitor v = visitor_make();
     bool written = phase.in->beside;
+    phase.roots_told = 0;
+    phase.roots_left = false;
     if (sv_client && !written)
         sv_client->hold(&phase.marker[0]);
     if (sv_client)
@@ -531,14 +590,18 @@ static const char *scan_stopped(uint64_t limit, bool roots)
 {
     phase.deadline = limit ? sv_os_now() + limit : 0;
     bool there = sv_crew_there();
-    phase.hands = there ? 2 : 1;
+    atomic_store_explicit(&phase.hands, 0, memory_order_relaxed);
     atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
+    if (there)
+        hand_begins(); // before the other, which is to wait for what roots lead to
     sv_crew_run(crew_scan, &phase.dirty[1], there);
+    if (!there)
+        hand_begins();
     const char *reason = roots ? roots_stopped() : NULL;
     dirty_scan(&phase.dirty[0], phase.deadline);
     bool dry = drain_together(&phase.marker[0]);
     sv_crew_join();
-    phase.done = dry && dirty_left() == 0 && sv_work_idle();
+    phase.done = dry && dirty_left() == 0 && sv_work_idle() && !(roots && phase.roots_left);
     return reason;
 }
 
@@ -598,6 +661,18 @@ static const char *stop_scan(uint64_t limit)
     return scan_stopped(limit, false);
 }
 
+// Or only this, as far as it gets. phase.done: all is fetched.
+static const char *stop_fetch(uint64_t limit)
+{
+    phase.deadline = sv_os_now() + limit;
+    sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
+    dirty_fetch(&phase.dirty[0]);
+    sv_crew_join();
+    phase.done = phase.dirty[0].window_at == phase.dirty[0].nwindows &&
+                 phase.dirty[1].window_at == phase.dirty[1].nwindows;
+    return fetched() ? NULL : "the barrier failed";
+}
+
 typedef const char *stop_fn(uint64_t limit);
 
 static const char *terminate(stop_fn *fn, uint64_t limit)
@@ -613,6 +688,8 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
             sv_crew_call();
         sv_work_held(true);
         phase_set(SV_PHASE_TERMINATION);
+        // what ends the mark needs no watching; if it doesn't come to that, see fetch_again
+        atomic_store_explicit(&phase.again, fn != stop_finish, memory_order_relaxed);
         reason = fn(limit);
         if (!reason)
             reason = marker_failed();
@@ -732,7 +809,7 @@ static const char *leftover_scan(void)
         sv_assist_close();
         sv_chaos();
         if (dirty_left())
-            reason = terminate(stop_scan, SCAN_NS);
+            reason = terminate(stop_scan, STOP_NS);
     }
     return reason;
 }
@@ -752,16 +829,33 @@ static const char *catch_up(void)
     return reason;
 }
 
+// All that was written, in stops between which the program hardly gets to write more.
+static const char *fetch_stopped(void)
+{
+    const char *reason = NULL;
+    windows_make();
+    for (phase.done = false; !reason && !phase.done;) {
+        reason = terminate(stop_fetch, STOP_NS);
+        sv_assist_open();
+        dirty_scan(&phase.dirty[0], sv_os_now() + RUN_NS);
+        sv_assist_close();
+        sv_chaos();
+    }
+    return reason;
+}
+
 // What a stop fetched, didn't scan to the end, and didn't watch again: the same once more.
-static bool fetch_again(void)
+static const char *fetch_again(bool stopped)
 {
     if (!phase.in->barrier->rounds)
-        return true;
+        return NULL;
     for (unsigned i = 0; i < 2; i++) {
         phase.dirty[i].n = 0;
         atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
     }
-    return fetch_beside();
+    if (stopped)
+        return fetch_stopped();
+    return fetch_beside() ? NULL : "the barrier failed";
 }
 
 // Tries to finish until a try finds so little that it can.
@@ -773,14 +867,15 @@ static const char *terminate_beside(void)
         sv_chaos();
         reason = drain_beside(); // what the last ones inside left
         uint64_t limit = try < TRIES_MAX ? REST_NS << (try / TRIES_SHORT) : 0;
-        atomic_store_explicit(&phase.again, try >= TRIES_ONCE, memory_order_relaxed);
         if (!reason)
             reason = terminate(stop_finish, limit);
-        bool again = atomic_exchange_explicit(&phase.again, true, memory_order_relaxed);
         if (reason || phase.done)
             break;
-        if (!again && !fetch_again())
-            reason = "the barrier failed";
+        if (phase.roots_left)
+            reason = roots_round();
+        phase.roots_left = false;
+        if (!reason)
+            reason = fetch_again(try >= TRIES_BESIDE);
         if (!reason)
             reason = leftover_scan();
     }
@@ -798,7 +893,6 @@ static void abandon(void)
 static const char *collect_beside(void)
 {
     phase.alone = 0;
-    atomic_store_explicit(&phase.again, true, memory_order_relaxed);
     const char *reason = prepare();
     sv_chaos();
     if (!reason)

@@ -4,7 +4,7 @@
 // nothing else that stands in a program's words: the top byte is no printable character and far
 // from where the kernel puts mappings (0x7f, 0x55), so "could this be a pointer" is one subtraction
 // and one comparison, and integers, text and floating-point numbers hardly ever pass it. The tables
-// (page map, span records, dense bits, page allocator) are reserved apart, in address order with
+// (page map, span records, dense bits, page allocator, stretches) are reserved apart, in address order with
 // nothing of the program between them. Both become accessible in steps as the heap grows: a program
 // that locks all its memory (mlockall) must not have the kernel populate tables for a terabyte.
 //
@@ -15,6 +15,7 @@
 #include "heap.h"
 #include "os.h"
 #include "pagealloc.h"
+#include "stretch.h"
 
 #define REGION_MAX_PAGES ((uint32_t)1 << 27) // 1 TiB
 #define REGION_MIN_PAGES ((uint32_t)1 << 11) // 16 MiB
@@ -67,20 +68,22 @@ static bool region_reserve_pages(uint32_t pages)
     size_t spans = table_round((size_t)pages * sizeof(struct sv_span));
     size_t dense = table_round((size_t)pages * sizeof(struct sv_dense));
     size_t alloc = table_round(sv_pagealloc_bytes(pages));
+    size_t stretches = table_round(sv_stretch_count(pages));
     uintptr_t heap = region_place(pages);
     if (!heap)
         return false;
-    void *tables = sv_os_reserve(0, map + spans + dense + alloc, false);
+    void *tables = sv_os_reserve(0, map + spans + dense + alloc + stretches, false);
     if (!tables) {
         sv_os_unmap((void *)heap, (size_t)pages << SV_PAGE_SHIFT);
         return false;
     }
     region.tables = (uintptr_t)tables;
-    region.table_bytes = map + spans + dense + alloc;
+    region.table_bytes = map + spans + dense + alloc + stretches;
     sv_heap.pagemap = tables;
     sv_heap.spans = (struct sv_span *)(region.tables + map);
     sv_heap.dense = (struct sv_dense *)(region.tables + map + spans);
     sv_pagealloc_init(&sv_heap.pages, (void *)(region.tables + map + spans + dense), pages);
+    sv_heap.stretches = (_Atomic uint8_t *)(region.tables + map + spans + dense + alloc);
     if (!summaries_commit()) { // the bits grow with the heap; what stands above them is small
         sv_os_unmap((void *)heap, (size_t)pages << SV_PAGE_SHIFT);
         sv_os_unmap(tables, region.table_bytes);
@@ -139,6 +142,8 @@ bool sv_region_grow(uint32_t pages)
         table_commit(sv_heap.pagemap, sizeof(sv_pagemap_entry), from, to) != 0 ||
         table_commit(sv_heap.spans, sizeof(struct sv_span), from, to) != 0 ||
         table_commit(sv_heap.dense, sizeof(struct sv_dense), from, to) != 0 ||
+        table_commit((void *)sv_heap.stretches, 1, from >> SV_STRETCH_PAGES_SHIFT,
+                     sv_stretch_count(to)) != 0 ||
         sv_os_commit((void *)(sv_heap.base + ((uintptr_t)from << SV_PAGE_SHIFT)),
                      (size_t)(to - from) << SV_PAGE_SHIFT) != 0)
         return false;

@@ -105,11 +105,11 @@ void sv_final_hold(struct sv_marker *m);    // held: what is queued and hasn't r
 void sv_disclaim_hold(struct sv_marker *m); // held: likewise
 void sv_closure_hold(struct sv_marker *m);  // held: likewise
 void sv_closure_dying(struct sv_marker *m, bool stopped); // struct sv_client.dying
-void sv_final_push(struct sv_marker *m);    // held, stopped: what was registered since hold
-void sv_final_poll(void);                   // safe point: runs what is due, unless on demand
-void sv_final_forget(uintptr_t start);      // GC_free: the object's finalizer and links go with it
-void sv_disclaim_poll(void);                // safe point
-void sv_closure_poll(void);                 // safe point
+void sv_final_push(struct sv_marker *m); // held, stopped: what was registered since hold
+void sv_final_poll(void);                // safe point: runs what is due, unless on demand
+void sv_final_forget(uintptr_t start);   // GC_free: the object's finalizer and links go with it
+void sv_disclaim_poll(void);             // safe point
+void sv_closure_poll(void);              // safe point
 void sv_closure_trace(struct sv_marker *m, uint64_t descriptor); // marks a closure of the heap
 // Of a kind that may have a disclaim procedure: a new object, no lock held. False: no memory.
 bool sv_disclaim_add(void *object, unsigned kind);

@@ -31,9 +31,10 @@
 #include "metadata.h"
 #include "os.h"
 #include "span.h"
+#include "stretch.h"
 #include "uncollectable.h"
 
-#define CHUNK 255u // words of a chunk: 4 KiB
+#define CHUNK 255u              // words of a chunk: 4 KiB
 #define FLAGS (SV_CLOSURE | 7u) // of a descriptor: what isn't the closure's address
 
 // Some of 64 neighbouring slots.
@@ -161,8 +162,8 @@ void sv_closure_forget(uintptr_t start)
         !sv_closure_is(*descriptor_at(at.start, sv_span_slot_size(at.span))))
         return;
     uint32_t page = (uint32_t)(at.span - sv_heap.spans);
-    unsigned slot = (unsigned)(at.bits - sv_span_bits(at.span)) * 64 +
-                    (unsigned)__builtin_ctzll(at.bit);
+    unsigned slot =
+        (unsigned)(at.bits - sv_span_bits(at.span)) * 64 + (unsigned)__builtin_ctzll(at.bit);
     slots_forget(&closures.telling, page, slot);
     for (struct chunk *c = closures.queue.first; c; c = c->next)
         for (uint32_t i = c->at; i < c->n; i++)
@@ -237,6 +238,8 @@ static void span_note(struct sv_marker *m, struct sv_span *span, bool stopped)
             slots = slots_scan(m, sv_page_addr(page) + w * 64 * size, size, slots);
         if (!slots)
             continue;
+        // what is written there is asked for as if they were marked
+        sv_stretch_note(sv_page_addr(page), (size_t)span->npages << SV_PAGE_SHIFT);
         if (!stopped)
             sv_boehm_lock();
         chunks_add(&closures.noted, stopped, page, w, slots);
@@ -327,8 +330,7 @@ static void object_tell(uintptr_t object, size_t size, uint64_t bit)
         (const void *)(uintptr_t)(*descriptor_at(object, size) & ~FLAGS);
     if (closure)
         closure->proc((void *)object, closure->cd);
-    uint64_t was =
-        atomic_fetch_and_explicit(&closures.telling.bits, ~bit, memory_order_relaxed);
+    uint64_t was = atomic_fetch_and_explicit(&closures.telling.bits, ~bit, memory_order_relaxed);
     if (was & bit && !sv_cache_free((void *)object))
         sv_heap_free((void *)object);
 }

@@ -179,6 +179,7 @@ static uint64_t model_check(void)
                   o->size, o->at, !o->marked, o->marked);
         bytes += o->marked ? o->size : 0;
     }
+    spans_stretches_check();
     return bytes;
 }
 
@@ -187,6 +188,7 @@ static void model_forget(void)
     for (unsigned i = 0; i < heap.n; i++)
         heap.v[i].marked = false;
     sv_mark_clear();
+    sv_stretch_clear();
     atomic_store(&sv_heap.marked, 0);
 }
 

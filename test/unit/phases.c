@@ -186,6 +186,7 @@ static void mark_begins(void)
     map_then = malloc(map_pages * sizeof *map_then);
     memcpy(map_then, sv_heap.pagemap, map_pages * sizeof *map_then);
     atomic_store(&sv_heap.marked, 0);
+    sv_stretch_clear();
     atomic_store(&sv_heap.phase, SV_PHASE_MARK);
     sv_heap_unlock_all();
 }
@@ -194,6 +195,7 @@ static void mark_begins(void)
 static struct tally mark_check(void)
 {
     struct tally t = tally();
+    spans_stretches_check();
     for (uint32_t page = 0; page < map_pages; page++)
         cr_assert(map_then[page] == 0 || map_then[page] == sv_heap.pagemap[page],
                   "page %u changed hands", page);
@@ -214,6 +216,7 @@ static void mark_some(unsigned n)
         uint64_t size = sv_span_slot_size(at.span);
         if (!(atomic_fetch_or(&at.bits->mark, at.bit) & at.bit))
             atomic_fetch_add(&sv_heap.marked, size);
+        sv_stretch_note(at.start, size);
     }
 }
 
@@ -225,6 +228,8 @@ static void visit_mark(struct sv_span *span, void *arg)
         atomic_fetch_or(&bits[w].mark, fresh);
         sv_heap.marked += sv_span_slot_size(span) * (unsigned)__builtin_popcountll(fresh);
     }
+    sv_stretch_note(sv_page_addr((uint32_t)(span - sv_heap.spans)),
+                    (size_t)span->npages << SV_PAGE_SHIFT);
     (void)arg;
 }
 
@@ -367,6 +372,14 @@ Test(phases, marked_is_what_was_taken_and_not_given_back)
                       : sv_central_take(code);
         want += size_of(p[code]);
         cr_assert(sv_heap.marked == want, "code %u", code);
+        spans_stretches_check();
+        sv_mark_clear();
+        sv_stretch_clear();
+    }
+    for (unsigned code = 1; code < SV_NCODE; code++) {
+        struct sv_mark_place at;
+        if (p[code] && sv_mark_find((uintptr_t)p[code], &at))
+            atomic_fetch_or(&at.bits->mark, at.bit);
     }
     for (unsigned code = 1; code < SV_NCODE; code += 2) {
         if (!p[code])
@@ -378,6 +391,21 @@ Test(phases, marked_is_what_was_taken_and_not_given_back)
     }
     flip();
     cr_assert(sv_heap.live == want && sv_heap.reclaimed == 0);
+}
+
+Test(phases, stretches_of_what_grows)
+{
+    void *room = sv_large_alloc(8 * MIB, 1, SV_SCAN, false);
+    cr_assert(sv_large_free(span_of(room)));
+    spans_phase(SV_PHASE_MARK);
+    void *p = sv_large_alloc(100000, 1, SV_SCAN, false);
+    sv_stretch_clear();
+    cr_assert(sv_large_resize(span_of(p), 5 * MIB));
+    uint32_t last = (uint32_t)(((uintptr_t)p + 5 * MIB - sv_heap.base) >> SV_STRETCH_SHIFT);
+    for (uint32_t i = last - 4; i <= last; i++)
+        cr_assert(sv_stretch_marked(i), "%u of %u", i, last);
+    cr_assert(sv_large_free(span_of(p)));
+    flip();
 }
 
 // What existed before is given back while its mark is there, and while it isn't.

@@ -11,6 +11,7 @@
 #include "pagealloc.h"
 #include "pagemap.h"
 #include "span.h"
+#include "stretch.h"
 
 static uint64_t spans_seed = 0x2545f4914f6cdd1d;
 
@@ -47,6 +48,25 @@ static inline void spans_flip(void)
     atomic_store(&sv_heap.live, sv_heap.marked);
     atomic_store(&sv_heap.phase, SV_PHASE_OFF);
     sv_heap_unlock_all();
+}
+
+// What is marked lies in stretches that say so. Nothing else is at work.
+static inline void spans_stretches_check(void)
+{
+    for (uint32_t page = 1; page < sv_heap.grown; page++) {
+        sv_pagemap_entry e = sv_pagemap_get(page);
+        if (e == 0 || sv_pagemap_first(page, e) != page)
+            continue;
+        struct sv_span *span = sv_span_at(page);
+        size_t size = sv_span_slot_size(span);
+        for (unsigned i = 0; i < span->nslots; i++) {
+            if (!(sv_span_bits(span)[i / 64].mark >> (i & 63) & 1))
+                continue;
+            uintptr_t at = sv_page_addr(page) + i * size - sv_heap.base;
+            for (size_t k = at >> SV_STRETCH_SHIFT; k <= (at + size - 1) >> SV_STRETCH_SHIFT; k++)
+                cr_assert(sv_stretch_marked((uint32_t)k), "code %u, page %u", span->code, page);
+        }
+    }
 }
 
 static inline bool spans_swept(const struct sv_span *span)
