@@ -108,6 +108,7 @@ static void cache_prepare(struct sv_cache *cache)
     for (unsigned i = 1; sv_profile_sampling && i < SV_CLASS_LARGE; i++)
         cache->gaps[i] = sv_profile_gap(sv_classes[i].size);
     cache->key = sv_heap.key;
+    cache->gate = 0; // no thread sleeps with an even one
     cache->state = SV_CACHE_LIVE;
 }
 

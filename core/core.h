@@ -164,6 +164,9 @@ struct sv_cache {
     uint32_t state;                // owner: enum sv_cache_state
     struct sv_cache *next;         // world's list lock: all caches
     struct sv_thread *thread;      // const: owner, NULL for an orphan
+    uint32_t gate;                 // stopper: its thread's gate when its slots were marked last
+    uint32_t cycle;                // stopper: in which cycle that was (phase.c)
+    uint64_t filled[(SV_NBIN + 63) / 64]; // stopper: a bit for each bin that had slots then
 };
 
 enum sv_cache_state {

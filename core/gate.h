@@ -68,6 +68,19 @@ static inline void sv_gate_leave(struct sv_gate_frame *f)
     __asm__ volatile("" ::"r"(f) : "memory"); // the frame stands until here
 }
 
+// ---- for who stops the world --------------------------------------------------------------------
+
+// Does it sleep, and has it slept since *since was noted? Notes its gate there. World stopped.
+static inline bool sv_gate_slept(const struct sv_thread *t, uint32_t *since)
+{
+    // acquire pairs with the gate's release: the stack pointer was published before
+    uint32_t gate = atomic_load_explicit(&t->gate, memory_order_acquire);
+    bool slept =
+        (gate & 1) && gate == *since && !atomic_load_explicit(&t->distrusted, memory_order_relaxed);
+    *since = gate;
+    return slept;
+}
+
 // ---- for handlers of the program's --------------------------------------------------------------
 
 // Did a signal come to a thread that is inside its gate, or on its way through while the world is

@@ -36,6 +36,7 @@
 #include "checkmark.h"
 #include "client.h"
 #include "crew.h"
+#include "gate.h"
 #include "leaks.h"
 #include "lock.h"
 #include "locks.h"
@@ -68,7 +69,7 @@
 #define TRIES_BESIDE 3u            // after so many tries what is to be watched again is so in stops
 #define TRIES_SHORT 32u            // so many tries, and again
 #define TRIES_MAX 96u              // then a try takes as long as it takes
-#define STOP_NS 700000u            // for scanning, or fetching, in a stop that does nothing else
+#define STOP_NS 500000u            // for scanning, or fetching, in a stop that does nothing else
 #define PIECE ((uintptr_t)4 << 20) // bytes of memory that such a stop fetches at a time
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
@@ -98,6 +99,7 @@ static struct {
     struct dirty dirty[2];      // likewise
     uint64_t deadline;          // driver: ns, for scanning inside a stop; 0: none
     _Atomic uint32_t hands;     // they: markers at work in this stop
+    uint32_t cycle;             // driver: counts up; the marks of a cycle are its own
     uint32_t alone;             // driver: cycles in one stop that it does alone, this one included
     uint64_t preempted;         // crew: ns that it waited for a processor in this stop
     _Atomic uint32_t dry;       // they: how many of them have nothing left
@@ -462,12 +464,35 @@ static void markers_begin(void)
     }
 }
 
+static bool bin_blacken(const struct sv_bin *bin)
+{
+    for (void **slot = bin->base; slot < bin->top; slot++)
+        sv_mark_black(&phase.marker[0], *slot);
+    return bin->base < bin->top;
+}
+
+static void cache_blacken(struct sv_cache *cache)
+{
+    memset(cache->filled, 0, sizeof cache->filled);
+    for (unsigned i = 0; i < SV_NBIN; i++)
+        if (bin_blacken(&cache->bins[i]))
+            cache->filled[i / 64] |= (uint64_t)1 << i % 64;
+}
+
+// Most bins of a cache are empty, and who sleeps leaves them so: then it is known which aren't, and
+// in the second stop of a cycle nothing is left to do.
 static void caches_blacken(void)
 {
-    for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next)
-        for (unsigned i = 0; i < SV_NBIN; i++)
-            for (void **slot = cache->bins[i].base; slot < cache->bins[i].top; slot++)
-                sv_mark_black(&phase.marker[0], *slot);
+    for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next) {
+        bool slept = cache->thread && sv_gate_slept(cache->thread, &cache->gate);
+        if (!slept)
+            cache_blacken(cache);
+        else if (cache->cycle != phase.cycle)
+            for (unsigned i = 0; i < SV_NBIN; i += 64)
+                for (uint64_t left = cache->filled[i / 64]; left; left &= left - 1)
+                    bin_blacken(&cache->bins[i + (unsigned)__builtin_ctzll(left)]);
+        cache->cycle = phase.cycle;
+    }
 }
 
 static const char *mark_check(void)
@@ -941,6 +966,7 @@ const char *sv_phase_collect(const struct sv_phase_in *in, struct sv_stats_cycle
     phase.stats = stats;
     phase.pages_total = 0;
     phase.stopped_cpu = 0;
+    phase.cycle++;
     uint64_t cpu = sv_os_cpu_thread();
     const char *reason = in->beside ? collect_beside() : collect_stopped();
     if (in->beside)

@@ -26,6 +26,7 @@
 #include "rootset.h"
 
 #include "arch.h"
+#include "gate.h"
 #include "leaks.h"
 #include "lock.h"
 #include "mark.h"
@@ -219,11 +220,7 @@ static struct stack thread_stack(const struct sv_thread *t)
 // Has it slept in the kernel since its stack was visited last? Notes that it is visited now.
 static bool thread_slept(struct sv_thread *t)
 {
-    // acquire pairs with the gate's release: the stack pointer was published before
-    uint32_t gate = atomic_load_explicit(&t->gate, memory_order_acquire);
-    bool slept = (gate & 1) && gate == t->scanned && !t->distrusted;
-    t->scanned = gate;
-    return slept;
+    return sv_gate_slept(t, &t->scanned);
 }
 
 // ---- stacks that glibc keeps --------------------------------------------------------------------

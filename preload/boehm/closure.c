@@ -145,7 +145,9 @@ static uint64_t *descriptor_at(uintptr_t start, size_t slot)
 
 void sv_closure_trace(struct sv_marker *m, uint64_t descriptor)
 {
-    sv_mark_word(m, (uintptr_t)(descriptor & ~FLAGS));
+    uintptr_t closure = (uintptr_t)(descriptor & ~FLAGS);
+    if (sv_unlikely(sv_registry_in_heap(closure))) // few are
+        sv_mark_word(m, closure);
 }
 
 // The bit of the slot at `start` is taken from the queue: if there is such an object, it is freed.

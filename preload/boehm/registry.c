@@ -17,7 +17,7 @@
 #define GROUP 16u
 #define TRIM_MIN (64 * CHUNK) // entries
 #define CHARGE_EACH 64u       // registrations that are charged for together
-#define CHARGE 256u           // bytes for one
+#define CHARGE 256u           // bytes for one, at most
 
 const struct sv_bits sv_probe_never, sv_probe_always = {~(uint64_t)0, ~(uint64_t)0};
 _Atomic uint8_t sv_registry_near[SV_NEAR_SLOTS];
@@ -103,14 +103,18 @@ static uint32_t entry_take(struct sv_registry *r)
 
 // Until the next flip, which counts anew, the heap is taken to have grown by what stands in the
 // tables and hangs on it: what is registered for small objects that die soon would else have grown
-// to many times their size before a cycle looks at it.
-static void charge(void)
+// to many times their size before a cycle looks at it. Where it doesn't die, that would only make
+// more cycles: charged is the part of it that goes.
+static void charge(struct sv_registry *r)
 {
-    static uint32_t registered; // held: since the last time
-    if (++registered < CHARGE_EACH || sv_leaks_on)
+    if (++r->uncharged < CHARGE_EACH || sv_leaks_on)
         return;
-    registered = 0;
-    atomic_fetch_add_explicit(&sv_heap.live, CHARGE_EACH * CHARGE, memory_order_relaxed);
+    r->uncharged = 0;
+    uint64_t stayed = r->walked > r->unlinked ? r->walked - r->unlinked : 0;
+    uint64_t gone = (uint64_t)r->gone + r->unlinked, bytes = CHARGE_EACH * CHARGE;
+    if (stayed)
+        bytes = bytes * gone / (gone + stayed);
+    atomic_fetch_add_explicit(&sv_heap.live, bytes, memory_order_relaxed);
 }
 
 uint32_t sv_registry_add(struct sv_registry *r, uintptr_t address, bool *fresh)
@@ -130,7 +134,7 @@ uint32_t sv_registry_add(struct sv_registry *r, uintptr_t address, bool *fresh)
     *bucket = id;
     r->used++;
     r->hashed++;
-    charge();
+    charge(r);
     return id;
 }
 
@@ -145,6 +149,7 @@ void sv_registry_unlink(struct sv_registry *r, uint32_t id)
     else
         *bucket = e->next;
     r->hashed--;
+    r->unlinked++;
 }
 
 void sv_registry_release(struct sv_registry *r, uint32_t id)
@@ -235,6 +240,9 @@ static void group_walk(struct sv_registry *r, uint32_t lo, sv_registry_fn *fn)
 
 void sv_registry_walk(struct sv_registry *r, sv_registry_fn *fn)
 {
+    r->gone = r->gone / 2 + r->unlinked;
+    r->unlinked = 0;
+    r->walked = r->hashed;
     if (!r->used)
         return;
     for (uint32_t lo = 0; lo < r->high; lo += GROUP)

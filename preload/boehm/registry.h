@@ -35,6 +35,10 @@ struct sv_registry {
     uint32_t free;            // held: entries below `high` that are free
     uint32_t used;            // held: entries in use
     uint32_t hashed;          // held: those of them that an address finds
+    uint32_t walked;          // held: hashed at the last walk
+    uint32_t unlinked;        // held: since then, those that no address finds any more
+    uint32_t gone;            // held: the same of walks before, halved at each
+    uint32_t uncharged;       // held: registrations that weren't charged for yet
 };
 
 struct sv_registry_list {
