@@ -746,7 +746,7 @@ static const char *stop_first(void)
         markers_begin();
         caches_blacken(); // first: a stale pointer to a free slot must not have it scanned
         struct sv_rootset_visitor v = visitor_make();
-        reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
+        reason = sv_rootset_begin_stacks(phase.in->procfd);
         if (!reason)
             sv_rootset_visit_stacks(&v, false);
         sv_work_held(false);

@@ -194,6 +194,12 @@ static bool thread_live(const struct sv_thread *t)
     return !t->gone && t->seen && !t->worker;
 }
 
+// Is it on the stack that it began with, if one knows?
+static bool stack_own(const struct sv_thread *t)
+{
+    return t->stack_lo && !t->user_stack && t->sp >= t->stack_lo && t->sp < t->stack_end;
+}
+
 // Where a live thread's stack is.
 static struct stack thread_stack(const struct sv_thread *t)
 {
@@ -201,7 +207,7 @@ static struct stack thread_stack(const struct sv_thread *t)
     uintptr_t live = sp - SV_ARCH_RED_ZONE;
     if (!t->frame_end && t->frame && t->frame < live)
         live = t->frame; // the signal frame lies on the same stack
-    if (t->stack_lo && !t->user_stack && sp >= t->stack_lo && sp < t->stack_end)
+    if (stack_own(t))
         return (struct stack){live < t->stack_lo ? t->stack_lo : live, t->stack_lo, t->stack_end};
     if (sp - sv_heap.base < sv_heap.size) { // on a stack that came from malloc
         struct sv_mark_place at;
@@ -545,6 +551,32 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
     if (!set.opened || set.pages.mem_fd < 0)
         sv_pages_open(&set.pages, procfd);
     return base_make(sp) && stacks_make() ? NULL : "no memory for the collector";
+}
+
+// Does thread_stack find all stacks with a listing that is older than this stop? What it says of
+// the main thread's is sure: that grows, and nothing else.
+static bool stacks_sure(void)
+{
+    for (const struct sv_thread *t = sv_world_threads(); t; t = t->next) {
+        if (!thread_live(t) || stack_own(t) || t->sp - sv_heap.base < sv_heap.size)
+            continue;
+        const struct sv_mapping *m = sv_maps_find(&set.maps, t->sp);
+        if (!m || !(m->flags & SV_MAP_STACK))
+            return false;
+    }
+    return true;
+}
+
+const char *sv_rootset_begin_stacks(int procfd)
+{
+    set.tid = sv_os_gettid();
+    set.altstack = 0;
+    if (!stacks_sure() && sv_maps_read(&set.maps, procfd) != 0)
+        return "can't read /proc/self/maps";
+    size_t n = threads_count() + 1;
+    return ranges_make(&set.stacks, n) && ranges_make(&set.exclude, n)
+               ? NULL
+               : "no memory for the collector";
 }
 
 static void stack_offer(struct sv_rootset_visitor *v, uintptr_t lo, uintptr_t hi)

@@ -43,6 +43,10 @@ void sv_rootset_release(void (*release)(uintptr_t lo, uintptr_t hi));
 // caller is a worker, whose stack is no root. NULL, or why roots can't be had (a constant string);
 // end is due in either case, when the world may run again.
 const char *sv_rootset_begin(int procfd, uintptr_t sp);
+
+// Likewise, by a worker, for a look at stacks and nothing else. Lists the mappings only if a thread
+// has its stack where neither its record nor the listing of sv_rootset_open says for sure.
+const char *sv_rootset_begin_stacks(int procfd);
 const struct sv_pages *sv_rootset_pages(void);
 
 // Offers stacks and registers, and works out which parts of stacks are dead: visit must follow, not

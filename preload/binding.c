@@ -49,6 +49,7 @@ static struct {
     unsigned long long n; // lock: objects ever loaded, when we looked last
     bool again;           // lock: that look may have been too early for one of them
     struct sv_maps maps;  // lock, while we look
+    void *opened;         // lock: a page that isn't writable otherwise; NULL: none
 } binding;
 
 // ---- objects ------------------------------------------------------------------------------------
@@ -123,20 +124,34 @@ static uintptr_t own_function(const char *name)
 
 // ---- slots --------------------------------------------------------------------------------------
 
+// The page that stays writable for the next slot, which mostly lies there too, is closed.
+static void page_close(void)
+{
+    if (binding.opened)
+        sv_os_protect(binding.opened, HW_PAGE);
+    binding.opened = NULL;
+}
+
+static bool page_open(void *page)
+{
+    if (page == binding.opened)
+        return true;
+    page_close();
+    if (sv_os_commit(page, HW_PAGE) == 0)
+        binding.opened = page;
+    return binding.opened;
+}
+
 static void slot_store(uintptr_t *slot, uintptr_t function)
 {
     const struct sv_mapping *map = sv_maps_find(&binding.maps, (uintptr_t)slot);
     if (!map || __atomic_load_n(slot, __ATOMIC_RELAXED) == function)
         return;
-    void *page = (void *)((uintptr_t)slot & ~(uintptr_t)(HW_PAGE - 1));
     bool closed = !(map->flags & SV_MAP_WRITE);
-    if (closed && sv_os_commit(page, HW_PAGE) != 0)
+    if (closed && !page_open((void *)((uintptr_t)slot & ~(uintptr_t)(HW_PAGE - 1))))
         return;
     __atomic_store_n(slot, function, __ATOMIC_RELEASE);
-    if (closed)
-        sv_os_protect(page, HW_PAGE);
-    else
-        binding.again = true;
+    binding.again |= !closed;
 }
 
 static void relocation_look(const struct object *o, const ElfW(Rela) * r)
@@ -175,6 +190,7 @@ static int object_look(struct dl_phdr_info *info, size_t size, void *arg)
     for (unsigned k = 0; o.symbols && o.strings && k < 2; k++)
         for (size_t i = 0; o.rela[k] && i < o.nrela[k]; i++)
             relocation_look(&o, &o.rela[k][i]);
+    page_close();
     return 0;
 }
 

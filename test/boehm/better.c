@@ -148,26 +148,11 @@ TEST(reads)
 
 #define N 100
 
-NOINLINE static void fill(struct herd h, void **place)
-{
-    for (long i = 0; i < h.n; i++)
-        herd_put(h, i, place[i] = GC_malloc(40));
-}
-
-static void hold(void **place)
-{
-    struct herd h = herd_new(N);
-    fill(h, place);
-    say("kept", "%s", herd_share(h));
-    memset(place, 0, N * sizeof *place);
-    say("lost", "%s", herd_share(h));
-}
-
 __thread void *mine[N];
 
 TEST(thread_local)
 {
-    hold(mine);
+    hold(mine, N);
 }
 
 TEST(thread_specific)
@@ -185,12 +170,12 @@ TEST(thread_specific)
 
 TEST(libc_memory)
 {
-    hold(malloc(N * sizeof(void *)));
+    hold(malloc(N * sizeof(void *)), N);
 }
 
 TEST(mapping)
 {
-    hold(mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    hold(mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), N);
 }
 
 // A thread that nobody told the collector of.

@@ -167,6 +167,22 @@ static UNUSED NOINLINE const char *herd_share(struct herd h)
     return share(herd_left(h), h.n);
 }
 
+NOINLINE static UNUSED void herd_fill(struct herd h, void **place)
+{
+    for (long i = 0; i < h.n; i++)
+        herd_put(h, i, place[i] = GC_malloc(40));
+}
+
+// Does what stands in these n words keep objects? "kept" and, when it doesn't any more, "lost".
+static UNUSED void hold(void **place, long n)
+{
+    struct herd h = herd_new(n);
+    herd_fill(h, place);
+    say("kept", "%s", herd_share(h));
+    memset(place, 0, (size_t)n * sizeof *place);
+    say("lost", "%s", herd_share(h));
+}
+
 // ---- the runner --------------------------------------------------------------------------------
 
 static int test_one(const struct test *t)

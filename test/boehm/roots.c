@@ -9,28 +9,13 @@ void *data[N] = {&data}; // initialised
 void *zeroes[N];         // not
 static void **segment;
 
-NOINLINE static void fill(struct herd h, void **place)
-{
-    for (long i = 0; i < h.n; i++)
-        herd_put(h, i, place[i] = GC_malloc(40));
-}
-
-static void hold(void **place)
-{
-    struct herd h = herd_new(N);
-    fill(h, place);
-    say("kept", "%s", herd_share(h));
-    memset(place, 0, N * sizeof *place);
-    say("lost", "%s", herd_share(h));
-}
-
 TEST(initialised)
 {
-    hold(data);
+    hold(data, N);
 }
 TEST(uninitialised)
 {
-    hold(zeroes);
+    hold(zeroes, N);
 }
 
 static void *map(void)
@@ -42,7 +27,7 @@ TEST(added)
 {
     segment = map();
     GC_add_roots(segment, segment + N);
-    hold(segment);
+    hold(segment, N);
 }
 
 TEST(added_twice)
@@ -51,7 +36,7 @@ TEST(added_twice)
     GC_add_roots(segment, segment + N / 2);
     GC_add_roots(segment, segment + N);
     GC_add_roots(segment + N / 4, segment + N / 3);
-    hold(segment);
+    hold(segment, N);
 }
 
 // Removed before the mapping goes; other roots stay.
@@ -59,11 +44,11 @@ TEST(removed)
 {
     segment = map();
     GC_add_roots(segment, segment + N);
-    fill(herd_new(N), segment);
+    herd_fill(herd_new(N), segment);
     GC_remove_roots(segment, segment + N);
     munmap(segment, 1 << 16);
     GC_gcollect();
-    hold(zeroes);
+    hold(zeroes, N);
 }
 
 TEST(many_added)
@@ -120,7 +105,7 @@ static void push_by(GC_push_other_roots_proc proc)
     GC_set_push_other_roots(proc);
     is("set", GC_get_push_other_roots() == proc);
     segment = map();
-    hold(segment);
+    hold(segment, N);
     is("called", pushed > 0);
 }
 
@@ -145,7 +130,7 @@ TEST(push_variable)
     before = GC_push_other_roots;
     GC_push_other_roots = push;
     segment = map();
-    hold(segment);
+    hold(segment, N);
     is("called", pushed > 0);
 }
 
@@ -166,7 +151,7 @@ TEST_RAW(static_callback)
     GC_INIT();
     GC_gcollect();
     is("asked", asked > 0);
-    hold(zeroes);
+    hold(zeroes, N);
 }
 
 // Accepted, and nothing that stays in use is lost by it.
@@ -175,7 +160,7 @@ TEST(excluded)
     segment = map();
     GC_exclude_static_roots(segment, segment + N);
     GC_gcollect();
-    hold(zeroes);
+    hold(zeroes, N);
 }
 
 TEST_RAW(no_dls)
@@ -186,7 +171,7 @@ TEST_RAW(no_dls)
     struct herd h = herd_new(N);
     segment = map();
     GC_add_roots(segment, segment + N);
-    fill(h, segment);
+    herd_fill(h, segment);
     say("kept", "%s", herd_share(h));
 }
 
@@ -212,7 +197,7 @@ static void *count(void *arg)
 
 TEST(enumerate)
 {
-    fill(herd_new(N), zeroes);
+    herd_fill(herd_new(N), zeroes);
     collect();
     GC_call_with_alloc_lock(count, NULL);
     is("objects", counted >= N);

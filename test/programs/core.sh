@@ -3,4 +3,5 @@
 # allocations. Environment: LIB, OPTS, ONLY, KEEP as lib.sh tells. The last line holds the counts.
 . "$(dirname "$0")/lib.sh"
 
-suite_run packages-core.txt python perl bash jq sqlite tcl git gcc xz sort
+suite_run "$PROGRAMS_DIR" "$PROGRAMS_DIR/packages-core.txt" python perl bash jq sqlite tcl git gcc \
+    xz sort

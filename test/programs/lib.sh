@@ -114,10 +114,46 @@ program_missing() {
     done
 }
 
+# What of a run isn't as in the plain one, as words; the streams are in $TMP.
+run_differs() { # run
+    local what
+    for what in status stdout stderr; do
+        cmp -s "$TMP/plain.$what" "$TMP/$1.$what" || printf ' %s' "$what"
+    done
+}
+
+# A job that fails or says nothing on its own compares nothing.
+plain_fails() {
+    if [ "$(cat "$TMP/plain.status")" != 0 ] || [ ! -s "$TMP/plain.stdout" ]; then
+        printf ' (plain run failed)'
+    fi
+}
+
+run_show() { # run
+    local what
+    for what in status stdout stderr; do
+        diff -a -u --label "plain $what" --label "$1 $what" "$TMP/plain.$what" "$TMP/$1.$what" |
+            head -n 40 | cut -c 1-300
+    done
+}
+
+# The end of a comparison that found so many words of difference. Status 0 if none.
+compare_end() { # words
+    case $1 in
+    *plain*) tail -n 20 "$TMP/plain.stderr" ;;
+    esac
+    if [ "${KEEP:-0}" = 1 ]; then
+        echo "  results kept in $TMP"
+    else
+        rm -rf "$TMP"
+    fi
+    [ -z "$1" ]
+}
+
 # Prints one line, `PASS NAME ...`, `FAIL NAME: ...` or `SKIP NAME: ...`, and after FAIL the
 # differences. Status 0, 1 or 77 accordingly.
 program_compare() {
-    local name missing lib options what differ=
+    local name missing lib options differ
     name=$(basename "$PROGRAM_FILE" .sh)
     missing=$(program_missing)
     if [ -n "$missing" ]; then
@@ -140,34 +176,16 @@ program_compare() {
     chmod 755 "$TMP"
     program_once "$TMP/plain" "" ""
     program_once "$TMP/under" "$lib" "$options"
-    for what in status stdout stderr; do
-        cmp -s "$TMP/plain.$what" "$TMP/under.$what" || differ+=" $what"
-    done
-    # A job that fails or says nothing on its own compares nothing.
-    if [ "$(cat "$TMP/plain.status")" != 0 ] || [ ! -s "$TMP/plain.stdout" ]; then
-        differ+=" (plain run failed)"
-    fi
-
+    differ=$(run_differs under; plain_fails)
     if [ -z "$differ" ]; then
         echo "PASS $name ($(cat "$TMP/plain.seconds") s plain," \
             "$(cat "$TMP/under.seconds") s with ${options})"
     else
         echo "FAIL $name: differs in$differ ($(cat "$TMP/plain.seconds") s plain," \
             "$(cat "$TMP/under.seconds") s with ${options})"
-        for what in status stdout stderr; do
-            diff -a -u --label "plain $what" --label "under $what" \
-                "$TMP/plain.$what" "$TMP/under.$what" | head -n 40 | cut -c 1-300
-        done
-        case $differ in
-        *plain*) tail -n 20 "$TMP/plain.stderr" ;;
-        esac
+        run_show under
     fi
-    if [ "${KEEP:-0}" = 1 ]; then
-        echo "  results kept in $TMP"
-    else
-        rm -rf "$TMP"
-    fi
-    [ -z "$differ" ]
+    compare_end "$differ"
 }
 
 # The last line of a program file. Without an argument it compares; `job` is the inner call;
@@ -181,22 +199,23 @@ program_run() {
     esac
 }
 
-# Runs the programs named, or of these only the ones in $ONLY, and ends with the line of counts.
-# Status 0 only if none failed. Says so when a program needs a package that the list lacks.
-suite_run() {
-    local list=$1 name package status passed=0 failed=0 skipped=0
-    shift
+# Runs the programs named, of a folder, or of these only the ones in $ONLY, and ends with the line
+# of counts. Status 0 only if none failed. Says so when a program needs a package that the list
+# lacks.
+suite_run() { # folder, list, names...
+    local folder=$1 list=$2 name package status passed=0 failed=0 skipped=0
+    shift 2
     for name in "$@"; do
         [ -z "${ONLY:-}" ] || [[ " $ONLY " == *" $name "* ]] || continue
-        for package in $(bash "$PROGRAMS_DIR/$name.sh" need); do
-            grep -qxF "$package" "$PROGRAMS_DIR/$list" || {
-                echo "FAIL $name: its package $package isn't in $list"
+        for package in $(bash "$folder/$name.sh" need); do
+            grep -qxF "$package" "$list" || {
+                echo "FAIL $name: its package $package isn't in $(basename "$list")"
                 failed=$((failed + 1))
                 continue 2
             }
         done
         status=0
-        bash "$PROGRAMS_DIR/$name.sh" || status=$?
+        bash "$folder/$name.sh" || status=$?
         case $status in
         0) passed=$((passed + 1)) ;;
         77) skipped=$((skipped + 1)) ;;

@@ -17,22 +17,6 @@ under() {
     return $status
 }
 
-# Differences of a run from the plain one, as words; the streams are in $TMP.
-client_differ() { # run
-    local what
-    for what in status stdout stderr; do
-        cmp -s "$TMP/plain.$what" "$TMP/$1.$what" || printf ' %s' "$what"
-    done
-}
-
-client_show() { # run
-    local what
-    for what in status stdout stderr; do
-        diff -a -u --label "plain $what" --label "$1 $what" "$TMP/plain.$what" "$TMP/$1.$what" |
-            head -n 30 | cut -c 1-300
-    done
-}
-
 # PASS, FAIL or SKIP and the reason on one line, differences behind it; status 0, 1 or 77.
 program_compare() {
     local name missing dir options differ forced
@@ -53,12 +37,8 @@ program_compare() {
     program_once "$TMP/plain" "" ""
     program_once "$TMP/ours" "$dir" ""
     program_once "$TMP/forced" "$dir" "$options"
-    differ=$(client_differ ours)
-    forced=$(client_differ forced)
-    # a job that fails or says nothing on its own compares nothing
-    if [ "$(cat "$TMP/plain.status")" != 0 ] || [ ! -s "$TMP/plain.stdout" ]; then
-        differ+=" (plain run failed)"
-    fi
+    differ=$(run_differs ours; plain_fails)
+    forced=$(run_differs forced)
     if [ -z "$differ$forced" ]; then
         echo "PASS $name ($(cat "$TMP/plain.seconds") s on Debian's, $(cat "$TMP/ours.seconds") s" \
             "on ours, $(cat "$TMP/forced.seconds") s with $options)"
@@ -66,16 +46,8 @@ program_compare() {
         echo "FAIL $name: ${differ:+on ours differs$differ }${forced:+with $options differs$forced }"`
             `"($(cat "$TMP/plain.seconds"), $(cat "$TMP/ours.seconds")," \
             "$(cat "$TMP/forced.seconds") s)"
-        [ -z "$differ" ] || client_show ours
-        [ -z "$forced" ] || [ -n "$differ" ] || client_show forced
-        case $differ in
-        *plain*) tail -n 20 "$TMP/plain.stderr" ;;
-        esac
+        [ -z "$differ" ] || run_show ours
+        [ -z "$forced" ] || [ -n "$differ" ] || run_show forced
     fi
-    if [ "${KEEP:-0}" = 1 ]; then
-        echo "  results kept in $TMP"
-    else
-        rm -rf "$TMP"
-    fi
-    [ -z "$differ$forced" ]
+    compare_end "$differ$forced"
 }
