@@ -152,7 +152,7 @@ __thread void *mine[N];
 
 TEST(thread_local)
 {
-    hold(mine, N);
+    herd_hold(mine, N);
 }
 
 TEST(thread_specific)
@@ -170,12 +170,12 @@ TEST(thread_specific)
 
 TEST(libc_memory)
 {
-    hold(malloc(N * sizeof(void *)), N);
+    herd_hold(malloc(N * sizeof(void *)), N);
 }
 
 TEST(mapping)
 {
-    hold(mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), N);
+    herd_hold(mmap(NULL, 1 << 16, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), N);
 }
 
 // A thread that nobody told the collector of.

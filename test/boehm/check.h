@@ -174,7 +174,7 @@ NOINLINE static UNUSED void herd_fill(struct herd h, void **place)
 }
 
 // Does what stands in these n words keep objects? "kept" and, when it doesn't any more, "lost".
-static UNUSED void hold(void **place, long n)
+static UNUSED void herd_hold(void **place, long n)
 {
     struct herd h = herd_new(n);
     herd_fill(h, place);

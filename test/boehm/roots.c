@@ -11,11 +11,11 @@ static void **segment;
 
 TEST(initialised)
 {
-    hold(data, N);
+    herd_hold(data, N);
 }
 TEST(uninitialised)
 {
-    hold(zeroes, N);
+    herd_hold(zeroes, N);
 }
 
 static void *map(void)
@@ -27,7 +27,7 @@ TEST(added)
 {
     segment = map();
     GC_add_roots(segment, segment + N);
-    hold(segment, N);
+    herd_hold(segment, N);
 }
 
 TEST(added_twice)
@@ -36,7 +36,7 @@ TEST(added_twice)
     GC_add_roots(segment, segment + N / 2);
     GC_add_roots(segment, segment + N);
     GC_add_roots(segment + N / 4, segment + N / 3);
-    hold(segment, N);
+    herd_hold(segment, N);
 }
 
 // Removed before the mapping goes; other roots stay.
@@ -48,7 +48,7 @@ TEST(removed)
     GC_remove_roots(segment, segment + N);
     munmap(segment, 1 << 16);
     GC_gcollect();
-    hold(zeroes, N);
+    herd_hold(zeroes, N);
 }
 
 TEST(many_added)
@@ -105,7 +105,7 @@ static void push_by(GC_push_other_roots_proc proc)
     GC_set_push_other_roots(proc);
     is("set", GC_get_push_other_roots() == proc);
     segment = map();
-    hold(segment, N);
+    herd_hold(segment, N);
     is("called", pushed > 0);
 }
 
@@ -130,7 +130,7 @@ TEST(push_variable)
     before = GC_push_other_roots;
     GC_push_other_roots = push;
     segment = map();
-    hold(segment, N);
+    herd_hold(segment, N);
     is("called", pushed > 0);
 }
 
@@ -151,7 +151,7 @@ TEST_RAW(static_callback)
     GC_INIT();
     GC_gcollect();
     is("asked", asked > 0);
-    hold(zeroes, N);
+    herd_hold(zeroes, N);
 }
 
 // Accepted, and nothing that stays in use is lost by it.
@@ -160,7 +160,7 @@ TEST(excluded)
     segment = map();
     GC_exclude_static_roots(segment, segment + N);
     GC_gcollect();
-    hold(zeroes, N);
+    herd_hold(zeroes, N);
 }
 
 TEST_RAW(no_dls)
