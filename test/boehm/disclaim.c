@@ -113,6 +113,77 @@ TEST(finalized_contents)
     number("wrong", wrong);
 }
 
+// What they point to moves between them while collections run, also into those that are dropped
+// already.
+struct box {
+    GC_word *inner;
+    GC_word number;
+};
+
+enum { BOXES = 64, MOVES = 100000, VALUE = 0xfeed };
+
+static struct box *boxes[BOXES];
+
+static void box_end(void *object, void *data)
+{
+    struct box *b = object;
+    (void)data;
+    called++;
+    wrong += !b->inner || *b->inner != VALUE;
+}
+
+static const struct GC_finalizer_closure box_closure = {box_end, NULL};
+
+static void box_make(unsigned i)
+{
+    struct box *b = GC_finalized_malloc(sizeof *b, &box_closure);
+    GC_word *inner = GC_malloc(3 * sizeof *inner);
+    *inner = VALUE;
+    b->inner = inner;
+    boxes[i] = b;
+}
+
+static void box_swap(struct box *a, struct box *b)
+{
+    GC_word *inner = a->inner;
+    a->inner = b->inner;
+    b->inner = inner;
+}
+
+NOINLINE static long boxes_move(void)
+{
+    GC_word state = 88172645463325252u;
+    long dropped = 0;
+    for (long k = 0; k < MOVES; k++) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        unsigned i = state >> 20 & (BOXES - 1), j = state >> 30 & (BOXES - 1);
+        if (!boxes[i] || !boxes[j]) {
+            box_make(boxes[i] ? j : i);
+            continue;
+        }
+        struct box *b = boxes[i];
+        if (state >> 40 & 1) {
+            boxes[i] = NULL;
+            dropped++;
+        }
+        if (b != boxes[j] && boxes[j])
+            box_swap(b, boxes[j]);
+    }
+    return dropped;
+}
+
+TEST(finalized_moves)
+{
+    GC_init_finalized_malloc();
+    long dropped = boxes_move();
+    collect();
+    churn(16);
+    say("called", "%s", share(called, dropped));
+    number("wrong", wrong);
+}
+
 // A kind of one's own, whose objects are refused once.
 static int refuse(void *object)
 {
