@@ -17,6 +17,7 @@ import hashlib
 import math
 import os
 import platform
+import re
 import shutil
 import signal
 import statistics
@@ -68,7 +69,8 @@ TRUE_RUNS = 500
 SERVER_SECONDS = 20
 REDIS_TIMEOUT = 120
 
-SECTIONS = ["instructions", "loops", "programs", "true", "server", "collect"]
+SECTIONS = ["instructions", "loops", "programs", "cost", "true", "server", "collect"]
+GC_CPU = re.compile(r"ms clock, ([\d.]+)\+([\d.]+)/([\d.]+)/([\d.]+)\+([\d.]+) ms cpu")
 PROGRAMS = {
     "python3": ["python3", f"{WORK}/objects.py"],
     "perl": ["perl", f"{WORK}/words.pl"],
@@ -318,12 +320,16 @@ def geomeans_print(ratios, peers, rival, what):
         say(f"\n{what}, geomean of salvage over {rival}: {over:.3f} (goal: at most 1.00).")
 
 
-def programs_run(peers):
-    names = section_rows("programs", PROGRAMS)
+def programs_chosen(section):
+    names = section_rows(section, PROGRAMS)
     missing = [name for name in names if not shutil.which(PROGRAMS[name][0])]
-    names = [name for name in names if name not in missing]
     if missing:
         say(f"\nLeft out, not installed: {', '.join(missing)}.")
+    return [name for name in names if name not in missing]
+
+
+def programs_run(peers):
+    names = programs_chosen("programs")
     if not names:
         return
     others = [peer for peer in peers if peer != "glibc"]
@@ -345,6 +351,40 @@ def programs_run(peers):
     for name, values in ratios.items():
         ratios_row(name, f"{results[name]['glibc'][2] / 1024:.1f}", values, peers)
     geomeans_print(ratios, peers, "jemalloc2", "Peak RSS")
+
+
+# ---- what the collector takes of them ----
+
+def cost_once(name, library):
+    """CPU seconds of a run, those that its collections took by their own account, and how many."""
+    for path in glob.glob(f"{OUT}/cost.*"):
+        os.unlink(path)
+    ENVIRONMENT["SALVAGE"] = f"gctrace=1,log={OUT}/cost.%p"
+    cpu, _, status, _ = program_run(name, library)
+    del ENVIRONMENT["SALVAGE"]
+    if status:
+        fail(f"{name} with gctrace: exit status {status}")
+    took = []
+    for path in glob.glob(f"{OUT}/cost.*"):
+        with open(path, encoding="utf-8") as file:
+            took += [sum(map(float, found)) for found in GC_CPU.findall(file.read())]
+    return cpu, sum(took) / 1e3, len(took)
+
+
+def cost_run(peers):
+    """A stop counts on all processors, and time that nobody else wanted counts too: at most this."""
+    names = programs_chosen("cost")
+    if not names or "salvage" not in peers:
+        return
+    say("\n## Real programs: what collections take of their CPU, at most")
+    head("program", "CPU, s", "collections", "their CPU, ms", "share")
+    shares = []
+    for name in names:
+        runs = [cost_once(name, peers["salvage"]) for _ in range(ROUNDS)]
+        cpu, took, count = (statistics.median(values) for values in zip(*runs))
+        shares.append(statistics.median(run[1] / run[0] if run[0] else 0.0 for run in runs))
+        row(name, f"{cpu:.2f}", f"{count:.0f}", f"{took * 1e3:.1f}", f"{shares[-1]:.1%}")
+    row("**mean**", "", "", "", f"{statistics.fmean(shares):.1%}")
 
 
 # ---- the smallest program ----
@@ -401,6 +441,7 @@ def main():
     instructions_run(peers)
     loops_run(peers)
     programs_run(peers)
+    cost_run(peers)
     true_run(peers)
     server_run(peers)
     collect.collect_run(section_rows("collect", collect.ROWS), peers)
