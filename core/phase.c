@@ -74,7 +74,7 @@
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
 #define ALONE_MAX 63u
-#define RUN_NS 200000u // how long the program runs between such stops
+#define RUN_NS 100000u // how long the program runs between such stops
 
 struct range {
     uintptr_t lo, hi;
