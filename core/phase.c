@@ -72,6 +72,7 @@
 #define STOP_NS 500000u            // for scanning, or fetching, in a stop that does nothing else
 #define PIECE ((uintptr_t)4 << 20) // bytes of memory that such a stop fetches at a time
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
+#define ROOTS_TRIES 4u                 // tries that look at no more
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
 #define ALONE_MAX 63u
 #define RUN_NS 100000u // how long the program runs between such stops
@@ -113,6 +114,7 @@ static struct {
     uint64_t roots_round;         // driver: bytes that the last look beside the program took in
     uint64_t roots_told;          // driver: bytes of written roots in this look at them
     bool roots_left;              // driver: there were more
+    uint32_t roots_tries;         // driver: tries of this cycle that had so much of them
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -347,16 +349,18 @@ static void roots_tell(void *arg, uintptr_t lo, uintptr_t hi)
     told->fn(told->arg, lo, hi);
 }
 
-// In a try to finish that has a limit, no more than fits.
+// In a try to finish that has a limit, no more than fits, if the rest can be had beside the program;
+// which one that writes too fast soon puts an end to.
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
     bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
+    bool limited = phase.deadline && phase.in->barrier->rounds && phase.roots_tries < ROOTS_TRIES;
     struct told told = {fn, fn_arg};
     int err = 0;
     for (uintptr_t end; lo < hi && err == 0; lo = end) {
-        end = phase.deadline && hi - lo > PIECE ? lo + PIECE : hi;
-        phase.roots_left = phase.deadline && phase.roots_told >= ROOTS_MOST;
+        end = limited && hi - lo > PIECE ? lo + PIECE : hi;
+        phase.roots_left = limited && phase.roots_told >= ROOTS_MOST;
         if (phase.roots_left)
             break;
         err = phase.in->barrier->written(lo, end, again, roots_tell, &told);
@@ -406,8 +410,8 @@ static const char *roots_round(void)
     return reason;
 }
 
-// Likewise for roots, where they are many: the last stop would look at what was written of them.
-// What always counts as written (shared mappings) ends it after one round.
+// Rounds as for the heap, where roots are many: the last stop would look at what was written of
+// them. What always counts as written (shared mappings) ends it after one round.
 static const char *roots_preclean(void)
 {
     uint64_t last = phase.stats->roots;
@@ -896,9 +900,11 @@ static const char *terminate_beside(void)
             reason = terminate(stop_finish, limit);
         if (reason || phase.done)
             break;
-        if (phase.roots_left)
+        if (phase.roots_left) {
+            phase.roots_tries++;
+            phase.roots_left = false;
             reason = roots_round();
-        phase.roots_left = false;
+        }
         if (!reason)
             reason = fetch_again(try >= TRIES_BESIDE);
         if (!reason)
@@ -967,6 +973,7 @@ const char *sv_phase_collect(const struct sv_phase_in *in, struct sv_stats_cycle
     phase.pages_total = 0;
     phase.stopped_cpu = 0;
     phase.cycle++;
+    phase.roots_tries = 0;
     uint64_t cpu = sv_os_cpu_thread();
     const char *reason = in->beside ? collect_beside() : collect_stopped();
     if (in->beside)

@@ -4,9 +4,10 @@
 // nothing else that stands in a program's words: the top byte is no printable character and far
 // from where the kernel puts mappings (0x7f, 0x55), so "could this be a pointer" is one subtraction
 // and one comparison, and integers, text and floating-point numbers hardly ever pass it. The tables
-// (page map, span records, dense bits, page allocator, stretches) are reserved apart, in address order with
-// nothing of the program between them. Both become accessible in steps as the heap grows: a program
-// that locks all its memory (mlockall) must not have the kernel populate tables for a terabyte.
+// (page map, span records, dense bits, page allocator, stretches) are reserved apart, in address
+// order with nothing of the program between them. Both become accessible in steps as the heap
+// grows: a program that locks all its memory (mlockall) must not have the kernel populate tables
+// for a terabyte.
 //
 // Under RLIMIT_AS, or where the kernel refuses, the region is smaller. It never moves and never
 // grows past its reservation.

@@ -5,8 +5,8 @@
 #   LIB           the library to measure (build/libsalvage.so; left out, and named, when missing)
 #   BENCH_ROUNDS  rounds of each measurement, peers interleaved within a round (7; of collectors 3,
 #                 and 1 with a heap of a gigabyte)
-#   BENCH_ONLY    sections (instructions loops programs cost true server collect), rows ("mix jq"), or
-#                 both ("loops mix", "collect:graph collect:drop"); all if unset
+#   BENCH_ONLY    sections (instructions loops programs cost true server collect), rows ("mix jq"),
+#                 or both ("loops mix", "collect:graph collect:drop"); all if unset
 # Options of the collectors' half stand in collect.py. It installs nothing: what is missing is named
 # and left out. The packages are in packages.txt.
 set -eu

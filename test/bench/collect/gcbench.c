@@ -1,10 +1,10 @@
 // gcbench: the shape of Ellis, Kovac and Boehm's GCBench, trees that live for long and briefly.
 //
-// `gcbench [-f] DEPTH [THREADS]` drops one tree of DEPTH + 2 levels to stretch the heap, keeps one of DEPTH
-// and an array of numbers to the end, and for every second depth from 4 to DEPTH builds and drops
-// as many trees as make up twice the stretched one: half of them from the root down, half from the
-// leaves up; with THREADS each of so many does so. `-f` frees each tree instead of dropping it.
-// Exit status 1 when what was kept has changed.
+// `gcbench [-f] DEPTH [THREADS]` drops one tree of DEPTH + 2 levels to stretch the heap, keeps one
+// of DEPTH and an array of numbers to the end, and for every second depth from 4 to DEPTH builds
+// and drops as many trees as make up twice the stretched one: half of them from the root down, half
+// from the leaves up; with THREADS each of so many does so. `-f` frees each tree instead of
+// dropping it. Exit status 1 when what was kept has changed.
 #include "peer.h"
 
 enum { DEPTH_MIN = 4, DEPTH_STEP = 2, NUMBERS = 500000, THREADS_MAX = 64 };
