@@ -349,8 +349,8 @@ static void roots_tell(void *arg, uintptr_t lo, uintptr_t hi)
     told->fn(told->arg, lo, hi);
 }
 
-// In a try to finish that has a limit, no more than fits, if the rest can be had beside the program;
-// which one that writes too fast soon puts an end to.
+// In a try to finish that has a limit, no more than fits, if the rest can be had beside the
+// program. One that writes too fast soon puts an end to that (ROOTS_TRIES).
 static int roots_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;

@@ -569,7 +569,6 @@ static bool stacks_sure(void)
 
 const char *sv_rootset_begin_stacks(int procfd)
 {
-    set.tid = sv_os_gettid();
     set.altstack = 0;
     if (!stacks_sure() && sv_maps_read(&set.maps, procfd) != 0)
         return "can't read /proc/self/maps";
