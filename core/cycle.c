@@ -819,9 +819,8 @@ void sv_cycle_relink(void)
 
 // ---- stops for the program's own ends -----------------------------------------------------------
 
-static void stop_locks_drop(void)
+static void stop_release(void)
 {
-    sv_locks_drop();
     sv_lock_release(&cycle.stopping);
     sv_cycle_release();
 }
@@ -834,11 +833,13 @@ const char *sv_cycle_stop(void)
     sv_lock_acquire(&cycle.stopping);
     sv_locks_take();
     const char *reason = sv_world_stop(procfd);
-    if (reason)
-        stop_locks_drop();
-    else
+    if (reason) {
+        sv_locks_drop();
+        stop_release();
+    } else {
         atomic_fetch_or_explicit(&sv_world_me->distrusted, SV_DISTRUST_STOPPER,
                                  memory_order_relaxed);
+    }
     if (procfd >= 0)
         sv_os_close(procfd);
     return reason;
@@ -848,8 +849,9 @@ void sv_cycle_start(void)
 {
     atomic_fetch_and_explicit(&sv_world_me->distrusted, ~(uint32_t)SV_DISTRUST_STOPPER,
                               memory_order_relaxed);
+    sv_locks_drop(); // those who are woken may want them at once
     sv_world_resume();
-    stop_locks_drop();
+    stop_release();
 }
 
 // ---- keeping stops away -------------------------------------------------------------------------

@@ -132,11 +132,39 @@ static void locks_drop(void)
     sv_lock_release(phase.in->stopping);
 }
 
-// A stop's times. What the driver works in there is part of the stop, which costs all processors.
-static void stop_tell(enum sv_stats_stop which, uint64_t began, uint64_t stood, uint64_t cpu)
+// A stop, for the statistics.
+struct stop {
+    uint64_t cpu;   // ns of the driver's processor time when it began
+    uint64_t began; // ns
+    uint64_t stood; // ns: all had answered, or the stop was given up
+};
+
+// NULL, or why the world doesn't stand still; stop_end is due in either case.
+static const char *stop_begin(struct stop *stop)
 {
-    sv_stats_stop(phase.stats, which, began, stood, sv_os_now());
-    phase.stopped_cpu += sv_os_cpu_thread() - cpu;
+    locks_take();
+    stop->cpu = sv_os_cpu_thread();
+    stop->began = sv_os_now();
+    const char *reason = sv_world_stop(phase.in->procfd);
+    stop->stood = sv_os_now();
+    return reason;
+}
+
+// The driver may lose its processor for a time slice to those it wakes. So it holds no lock by then
+// that they could wait for; and the stop ends as soon as the last of them is woken, which takes it
+// processor time only. What it works until then is part of the stop, which costs all processors.
+static void stop_end(enum sv_stats_stop which, const struct stop *stop, bool stands)
+{
+    sv_locks_drop();
+    uint64_t ended = sv_os_now(), cpu = sv_os_cpu_thread();
+    if (stands)
+        sv_world_resume();
+    uint64_t woke = sv_os_cpu_thread();
+    sv_stats_stop(phase.stats, which, stop->began, stop->stood, ended + (woke - cpu));
+    phase.stopped_cpu += woke - stop->cpu;
+    if (stands)
+        sv_rootset_end();
+    sv_lock_release(phase.in->stopping);
 }
 
 static void phase_set(enum sv_phase to)
@@ -706,13 +734,12 @@ typedef const char *stop_fn(uint64_t limit);
 
 static const char *terminate(stop_fn *fn, uint64_t limit)
 {
+    struct stop stop;
     phase.done = false;
-    locks_take();
     limiter_tell(SV_LIMITER_STOPPED);
-    uint64_t cpu = sv_os_cpu_thread(), began = sv_os_now();
-    const char *reason = sv_world_stop(phase.in->procfd);
-    uint64_t stood = sv_os_now();
-    if (!reason) {
+    const char *reason = stop_begin(&stop);
+    bool stands = !reason;
+    if (stands) {
         if (phase.alone == 0)
             sv_crew_call();
         sv_work_held(true);
@@ -726,24 +753,20 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
             phase_set(SV_PHASE_MARK);
         sv_work_held(false);
         sv_crew_dismiss();
-        sv_world_resume();
-        sv_rootset_end();
     }
     phase.stats->threads = sv_world_signalled;
     phase.stats->asleep = sv_world_asleep;
-    stop_tell(SV_STOP_TERMINATION, began, stood, cpu);
-    locks_drop();
+    stop_end(SV_STOP_TERMINATION, &stop, stands);
     return reason;
 }
 
 static const char *stop_first(void)
 {
-    locks_take();
-    uint64_t cpu = sv_os_cpu_thread(), began = sv_os_now();
-    phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
-    const char *reason = sv_world_stop(phase.in->procfd);
-    uint64_t stood = sv_os_now();
-    if (!reason) {
+    struct stop stop;
+    const char *reason = stop_begin(&stop);
+    bool stands = !reason;
+    if (stands) {
+        phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
         sv_work_held(true);
         atomic_store_explicit(&sv_heap.marked, 0, memory_order_relaxed);
         phase_set(SV_PHASE_MARK);
@@ -754,11 +777,8 @@ static const char *stop_first(void)
         if (!reason)
             sv_rootset_visit_stacks(&v, false);
         sv_work_held(false);
-        sv_world_resume();
-        sv_rootset_end();
     }
-    stop_tell(SV_STOP_PREPARE, began, stood, cpu);
-    locks_drop();
+    stop_end(SV_STOP_PREPARE, &stop, stands);
     return reason;
 }
 

@@ -698,11 +698,13 @@ void sv_rootset_end(void)
 {
     if (!set.opened)
         sv_pages_close(&set.pages);
+    sv_metadata_lock();
     ranges_free(&set.base);
     ranges_free(&set.cached);
     ranges_free(&set.stacks);
     ranges_free(&set.exclude);
     ranges_free(&set.late);
+    sv_metadata_unlock();
 }
 
 void sv_rootset_fork_child(void)

@@ -58,6 +58,8 @@ void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again);
 // that could not read, and what turned out to be no stack. NULL, or why some could not be read: the
 // cycle must be given up.
 const char *sv_rootset_visit(struct sv_rootset_visitor *v, sv_written_fn *written, void *arg);
+
+// The world runs again, or is about to: metadata's lock isn't held.
 void sv_rootset_end(void);
 
 // In a forked child: what a cycle of the parent's was doing here is forgotten; its memory is lost.

@@ -83,6 +83,9 @@ bool sv_world_self_valid(void);
 // threads then run again). Caller holds the cycle lock, the world lock, and every lock that it will
 // need while stopped, metadata's included. procfd: /proc, or -1.
 const char *sv_world_stop(int procfd);
+
+// The world runs. By who stopped it; it may have dropped all locks but the cycle's before, and
+// should, since those it wakes may have its processor next.
 void sv_world_resume(void);
 
 // The list of threads, workers included, linked by next; world lock held.
