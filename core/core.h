@@ -164,7 +164,7 @@ struct sv_cache {
     uint32_t state;                // owner: enum sv_cache_state
     struct sv_cache *next;         // world's list lock: all caches
     struct sv_thread *thread;      // const: owner, NULL for an orphan
-    uint32_t gate;                 // stopper: its thread's gate when its slots were marked last
+    uint32_t gate;                 // stopper: its thread's gate when it was looked at last
     uint32_t cycle;                // stopper: in which cycle that was (phase.c)
     uint64_t filled[(SV_NBIN + 63) / 64]; // stopper: a bit for each bin that had slots then
 };
@@ -273,9 +273,14 @@ struct sv_thread {
     bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
     bool ending;             // world lock: it has run its destructors
     bool user_stack;         // const: memory that the program gave, never cached by glibc
-    uint32_t scanned;        // stopper: value of gate when its stack was scanned last
+    bool beside;             // stopper: it slept in the first stop, and its stack is visited after
+    bool asked;              // stopper: it sleeps, and `written_lo` and `written_hi` are known
+    uint32_t scanned;        // stopper: value of gate when its stack was visited last
     struct sv_thread *prev;  // world lock
     uintptr_t altstack;      // itself: its alternate signal stack, 0: none that libc was told of
+    uintptr_t written_lo;    // stopper: between the two lies what of its stack others have written
+    uintptr_t written_hi;    // stopper: since it was visited; 0: nothing
+    uintptr_t guard_lo;      // const: where the guard below its pthread stack begins
     uintptr_t stack_lo;      // const: its pthread stack, 0 when unknown
     uintptr_t stack_hi;      // const: above the first frame; static TLS and thread block follow
     uintptr_t stack_end;     // const: end of the stack's memory

@@ -70,15 +70,18 @@ static inline void sv_gate_leave(struct sv_gate_frame *f)
 
 // ---- for who stops the world --------------------------------------------------------------------
 
-// Does it sleep, and has it slept since *since was noted? Notes its gate there. World stopped.
-static inline bool sv_gate_slept(const struct sv_thread *t, uint32_t *since)
+// Does it sleep? World stopped.
+static inline bool sv_gate_asleep(const struct sv_thread *t)
 {
     // acquire pairs with the gate's release: the stack pointer was published before
-    uint32_t gate = atomic_load_explicit(&t->gate, memory_order_acquire);
-    bool slept =
-        (gate & 1) && gate == *since && !atomic_load_explicit(&t->distrusted, memory_order_relaxed);
-    *since = gate;
-    return slept;
+    return (atomic_load_explicit(&t->gate, memory_order_acquire) & 1) &&
+           !atomic_load_explicit(&t->distrusted, memory_order_relaxed);
+}
+
+// Does it sleep, and has it slept since its gate was `since`? World stopped.
+static inline bool sv_gate_slept(const struct sv_thread *t, uint32_t since)
+{
+    return sv_gate_asleep(t) && atomic_load_explicit(&t->gate, memory_order_relaxed) == since;
 }
 
 // ---- for handlers of the program's --------------------------------------------------------------

@@ -74,6 +74,7 @@
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define ROOTS_TRIES 4u                 // tries that look at no more
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
+#define DRAINED_MAX 16u // caches of sleepers that a stop drains
 #define ALONE_MAX 63u
 #define RUN_NS 100000u // how long the program runs between such stops
 
@@ -115,6 +116,7 @@ static struct {
     uint64_t roots_told;          // driver: bytes of written roots in this look at them
     bool roots_left;              // driver: there were more
     uint32_t roots_tries;         // driver: tries of this cycle that had so much of them
+    void *twice;                  // driver: a slot that a drained cache held and nobody had
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -165,6 +167,8 @@ static void stop_end(enum sv_stats_stop which, const struct stop *stop, bool sta
     if (stands)
         sv_rootset_end();
     sv_lock_release(phase.in->stopping);
+    if (phase.twice)
+        sv_die("double free of %p", phase.twice);
 }
 
 static void phase_set(enum sv_phase to)
@@ -511,19 +515,44 @@ static void cache_blacken(struct sv_cache *cache)
             cache->filled[i / 64] |= (uint64_t)1 << i % 64;
 }
 
+static bool cache_filled(const struct sv_cache *cache)
+{
+    uint64_t any = 0;
+    for (unsigned i = 0; i < sizeof cache->filled / sizeof *cache->filled; i++)
+        any |= cache->filled[i];
+    return any != 0;
+}
+
+// What lies in the cache of a thread that sleeps from one cycle to the next is of no use to it, and
+// costs each of them; so it goes back, of some such threads at a time.
+static void sleeper_drain(struct sv_cache *cache)
+{
+    void *twice = sv_cache_drain_held(cache);
+    phase.twice = phase.twice ? phase.twice : twice;
+    memset(cache->filled, 0, sizeof cache->filled);
+}
+
 // Most bins of a cache are empty, and who sleeps leaves them so: then it is known which aren't, and
 // in the second stop of a cycle nothing is left to do.
 static void caches_blacken(void)
 {
+    unsigned drained = 0;
     for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next) {
-        bool slept = cache->thread && sv_gate_slept(cache->thread, &cache->gate);
-        if (!slept)
+        bool slept = cache->thread && sv_gate_slept(cache->thread, cache->gate);
+        bool again = cache->cycle == phase.cycle;
+        cache->gate =
+            cache->thread ? atomic_load_explicit(&cache->thread->gate, memory_order_relaxed) : 0;
+        cache->cycle = phase.cycle;
+        if (!slept) {
             cache_blacken(cache);
-        else if (cache->cycle != phase.cycle)
+        } else if (!again && cache_filled(cache) && drained < DRAINED_MAX) {
+            sleeper_drain(cache);
+            drained++;
+        } else if (!again) {
             for (unsigned i = 0; i < SV_NBIN; i += 64)
                 for (uint64_t left = cache->filled[i / 64]; left; left &= left - 1)
                     bin_blacken(&cache->bins[i + (unsigned)__builtin_ctzll(left)]);
-        cache->cycle = phase.cycle;
+        }
     }
 }
 
@@ -560,21 +589,36 @@ static void flip(void)
 
 // ---- both threads inside a stop -----------------------------------------------------------------
 
+static int stack_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    (void)arg;
+    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
+    return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
+}
+
+// All that a stop asks about but the general roots, for which the driver has to list the mappings.
+static void fetch_share(void *arg)
+{
+    dirty_fetch(arg);
+    sv_rootset_sleepers_ask(stack_written);
+}
+
 static bool fetch_begin(void)
 {
     phase.deadline = 0;
     windows_make();
+    sv_rootset_sleepers_find();
     if (!sv_crew_there()) // not yet
         return false;
-    sv_crew_run(dirty_fetch, &phase.dirty[1], true);
+    sv_crew_run(fetch_share, &phase.dirty[1], true);
     return true;
 }
 
 static const char *fetch_end(bool begun)
 {
     if (!begun)
-        sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
-    dirty_fetch(&phase.dirty[0]);
+        sv_crew_run(fetch_share, &phase.dirty[1], sv_crew_there());
+    fetch_share(&phase.dirty[0]);
     sv_crew_join();
     bool ok = fetched();
     phase.stats->dirty_final = phase.pages;
@@ -773,9 +817,7 @@ static const char *stop_first(void)
         markers_begin();
         caches_blacken(); // first: a stale pointer to a free slot must not have it scanned
         struct sv_rootset_visitor v = visitor_make();
-        reason = sv_rootset_begin_stacks(phase.in->procfd);
-        if (!reason)
-            sv_rootset_visit_stacks(&v, false);
+        reason = sv_rootset_visit_awake(&v, phase.in->procfd);
         sv_work_held(false);
     }
     stop_end(SV_STOP_PREPARE, &stop, stands);

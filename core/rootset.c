@@ -20,9 +20,13 @@
 // guess, since threads come and go; at the stop, what was left out but is no stack now (nor a dead
 // one) is visited whole. What was not listed yet isn't tracked, and so counts as written.
 //
-// A thread that slept in the kernel from one stop to the next has the frames it had. Others may
-// have written to them, so they are left among the general roots, of which the written pages are
-// visited.
+// A thread that slept in the kernel from one stop to the next has the frames it had. So the first
+// stop leaves those who sleep to the visit beside the program; and where one sleeps on, the final
+// stop visits only what others have written there. It asks the kernel so, for each by itself:
+// a page table that holds little takes longer to look through than to be asked again. With hundreds
+// of sleepers that is most of the stop, so two threads share it, and one of them begins while the
+// other lists the mappings. The guard below a stack is dead as the stack below its stack pointer
+// is, and saves the question about it.
 #include "rootset.h"
 
 #include "arch.h"
@@ -46,6 +50,13 @@
 #define FRAMES_BELOW 8192u        // bytes of stack that marking uses below base_make
 #define FRAMES_MAX (16u << 20)    // bytes from there to `sp`: more, and it is on another stack
 #define HW_PAGE ((uintptr_t)4096) // what the kernel tracks by
+
+// Threads that have slept since their stacks were visited.
+struct sleepers {
+    struct sv_thread **v;
+    size_t n, cap;
+    _Atomic size_t next; // who asks: the first that nobody has taken
+};
 
 // Ranges in memory of our own.
 struct ranges {
@@ -72,6 +83,7 @@ static struct {
     struct ranges late;     // cycle lock: to be visited at the stop, written or not
     struct sv_mapping missed[MISSED_MAX]; // cycle lock: what visit_running couldn't read
     size_t nmissed;                       // cycle lock: more than MISSED_MAX: too much, visit all
+    struct sleepers sleepers;             // cycle lock: of one stop
     int tid;                              // cycle lock: the collecting thread
     uintptr_t altstack;                   // cycle lock: its alternate signal stack, or 0
 } set;
@@ -223,10 +235,26 @@ static struct stack thread_stack(const struct sv_thread *t)
     return (struct stack){live < m->lo ? m->lo : live, main_stack ? m->lo : 0, m->hi};
 }
 
-// Has it slept in the kernel since its stack was visited last? Notes that it is visited now.
-static bool thread_slept(struct sv_thread *t)
+// Is its stack visited now, or will be before the next stop?
+static void thread_note(struct sv_thread *t, bool visited)
 {
-    return sv_gate_slept(t, &t->scanned);
+    t->scanned = visited ? atomic_load_explicit(&t->gate, memory_order_relaxed) : 0;
+}
+
+// Where what is dead of its stack begins: below it lies a guard, if the listing shows one there.
+static uintptr_t stack_bottom(const struct sv_thread *t)
+{
+    const struct sv_mapping *m = sv_maps_find(&set.maps, t->guard_lo);
+    bool guard = m && m->hi == t->stack_lo &&
+                 !(m->flags & (SV_MAP_READ | SV_MAP_WRITE | SV_MAP_FILE | SV_MAP_SHARED));
+    return guard ? t->guard_lo : t->stack_lo;
+}
+
+// Only general roots can be asked for what was written, or visited while the program runs.
+static bool stacks_general(void)
+{
+    const unsigned both = SV_ROOTS_STACKS | SV_ROOTS_MMAP;
+    return (sv_options.roots & both) == both;
 }
 
 // ---- stacks that glibc keeps --------------------------------------------------------------------
@@ -387,8 +415,9 @@ static bool presumed_make(void)
         return false;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
         bool elsewhere = t->seen && (t->sp < t->stack_lo || t->sp >= t->stack_end);
-        if (!t->gone && !t->worker && !t->user_stack && !elsewhere)
-            ranges_add(&set.presumed, t->stack_lo, t->stack_end);
+        if (t->gone || t->worker || t->user_stack || elsewhere)
+            continue;
+        ranges_add(&set.presumed, stack_bottom(t), t->beside ? thread_stack(t).live : t->stack_end);
     }
     for (size_t i = 0; i < set.maps.n; i++)
         if (set.maps.v[i].flags & SV_MAP_STACK)
@@ -567,17 +596,6 @@ static bool stacks_sure(void)
     return true;
 }
 
-const char *sv_rootset_begin_stacks(int procfd)
-{
-    set.altstack = 0;
-    if (!stacks_sure() && sv_maps_read(&set.maps, procfd) != 0)
-        return "can't read /proc/self/maps";
-    size_t n = threads_count() + 1;
-    return ranges_make(&set.stacks, n) && ranges_make(&set.exclude, n)
-               ? NULL
-               : "no memory for the collector";
-}
-
 static void stack_offer(struct sv_rootset_visitor *v, uintptr_t lo, uintptr_t hi)
 {
     if (!(sv_options.roots & SV_ROOTS_STACKS))
@@ -608,11 +626,92 @@ static void ignored_offer(struct sv_rootset_visitor *v)
         v->range(v->arg, (uintptr_t)words, (uintptr_t)(words + n), false);
 }
 
+const char *sv_rootset_visit_awake(struct sv_rootset_visitor *v, int procfd)
+{
+    bool general = stacks_general();
+    if (!stacks_sure() && sv_maps_read(&set.maps, procfd) != 0)
+        return "can't read /proc/self/maps";
+    ignored_offer(v);
+    for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
+        bool live = thread_live(t);
+        t->beside = general && live && stack_own(t) && sv_gate_asleep(t);
+        thread_note(t, live);
+        if (!live || t->beside)
+            continue;
+        struct stack s = thread_stack(t);
+        thread_offer(v, t, &s);
+    }
+    return NULL;
+}
+
+// ---- who sleeps ---------------------------------------------------------------------------------
+
+// Without memory for the list, and where what was visited isn't sure, visit asks like for any root.
+void sv_rootset_sleepers_find(void)
+{
+    struct sleepers *s = &set.sleepers;
+    s->n = 0;
+    s->cap = threads_count() + 1;
+    atomic_store_explicit(&s->next, 0, memory_order_relaxed);
+    bool all = stacks_general() && set.nmissed <= MISSED_MAX;
+    s->v = all ? sv_metadata_alloc_held(s->cap * sizeof(struct sv_thread *)) : NULL;
+    for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
+        t->asked = false;
+        if (s->v && thread_live(t) && stack_own(t) && sv_gate_slept(t, t->scanned))
+            s->v[s->n++] = t;
+    }
+}
+
+static void sleepers_forget(void)
+{
+    if (set.sleepers.v)
+        sv_metadata_free_held(set.sleepers.v, set.sleepers.cap * sizeof(struct sv_thread *));
+    set.sleepers.v = NULL;
+}
+
+static void written_widen(void *arg, uintptr_t lo, uintptr_t hi)
+{
+    struct sv_thread *t = arg;
+    t->written_lo = t->written_hi && t->written_lo < lo ? t->written_lo : lo;
+    t->written_hi = hi > t->written_hi ? hi : t->written_hi;
+}
+
+static void sleeper_ask(struct sv_thread *t, sv_written_fn *written)
+{
+    struct stack s = thread_stack(t);
+    uintptr_t lo = s.live & ~(HW_PAGE - 1), hi = (s.end + HW_PAGE - 1) & ~(HW_PAGE - 1);
+    t->written_lo = t->written_hi = 0;
+    t->asked = written(NULL, lo, hi, written_widen, t) == 0;
+    for (size_t i = 0; i < set.nmissed; i++) // the visit beside couldn't read it
+        if (set.missed[i].lo < hi && set.missed[i].hi > lo)
+            written_widen(t, lo, hi);
+}
+
+void sv_rootset_sleepers_ask(sv_written_fn *written)
+{
+    struct sleepers *s = &set.sleepers;
+    while (atomic_load_explicit(&s->next, memory_order_relaxed) < s->n) {
+        size_t i = atomic_fetch_add_explicit(&s->next, 1, memory_order_relaxed);
+        if (i < s->n)
+            sleeper_ask(s->v[i], written);
+    }
+}
+
+// A word that begins before what was written, or ends behind it, was written too.
+static void sleeper_offer(struct sv_rootset_visitor *v, const struct sv_thread *t,
+                          const struct stack *s)
+{
+    const uintptr_t word = sizeof word;
+    if (t->written_hi)
+        stack_offer(v, t->written_lo - word > s->live ? t->written_lo - word : s->live,
+                    t->written_hi + word < s->end ? t->written_hi + word : s->end);
+}
+
+// ---- all stacks ---------------------------------------------------------------------------------
+
 void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again)
 {
-    // Only general roots can be asked for what was written.
-    const unsigned both = SV_ROOTS_STACKS | SV_ROOTS_MMAP;
-    again = again && (sv_options.roots & both) == both;
+    again = again && stacks_general();
     set.stacks.n = set.exclude.n = 0;
     for (size_t i = 0; i < set.base.n; i++)
         set.exclude.v[set.exclude.n++] = set.base.v[i];
@@ -625,13 +724,18 @@ void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again)
         if (!thread_live(t))
             continue;
         struct stack s = thread_stack(t);
-        bool left = thread_slept(t) && again && s.lo;
+        bool asked = again && t->asked;
+        bool left = again && s.lo && !asked && sv_gate_slept(t, t->scanned);
         if (s.lo) {
-            ranges_add(&set.stacks, s.lo, s.end);
-            ranges_add(&set.exclude, s.lo, left ? s.live : s.end);
+            uintptr_t lo = s.lo == t->stack_lo ? stack_bottom(t) : s.lo;
+            ranges_add(&set.stacks, lo, s.end);
+            ranges_add(&set.exclude, lo, left ? s.live : s.end);
         }
-        if (!left)
+        if (asked)
+            sleeper_offer(v, t, &s);
+        else if (!left)
             thread_offer(v, t, &s);
+        thread_note(t, true);
     }
     ranges_sort(&set.stacks);
     ranges_sort(&set.exclude);
@@ -704,6 +808,7 @@ void sv_rootset_end(void)
     ranges_free(&set.stacks);
     ranges_free(&set.exclude);
     ranges_free(&set.late);
+    sleepers_forget();
     sv_metadata_unlock();
 }
 
@@ -714,5 +819,6 @@ void sv_rootset_fork_child(void)
     set.opened = false;
     set.base = set.cached = set.stacks = set.exclude = (struct ranges){0};
     set.armed = set.presumed = set.late = (struct ranges){0};
+    set.sleepers = (struct sleepers){0};
     set.nmissed = 0;
 }

@@ -1,9 +1,9 @@
 // The roots of a cycle: what the scanners find in the process, without what must not count.
 //
 // A cycle that stops the world for all of it calls, while stopped: begin, visit_stacks, visit, end.
-// One that runs beside the program: open, watch; while stopped: begin, visit_stacks, end; then
-// visit_running; then, once or more, stopped again: begin, visit_stacks(again), visit(written),
-// end; and release. Cycle lock held throughout.
+// One that runs beside the program: open, watch; while stopped: visit_awake; then visit_running;
+// then, once or more, stopped again: sleepers_find, sleepers_ask, begin, visit_stacks(again),
+// visit(written), end; and release. Cycle lock held throughout.
 #ifndef SV_ROOTSET_H
 #define SV_ROOTSET_H
 
@@ -44,14 +44,24 @@ void sv_rootset_release(void (*release)(uintptr_t lo, uintptr_t hi));
 // end is due in either case, when the world may run again.
 const char *sv_rootset_begin(int procfd, uintptr_t sp);
 
-// Likewise, by a worker, for a look at stacks and nothing else. Lists the mappings only if a thread
-// has its stack where neither its record nor the listing of sv_rootset_open says for sure.
-const char *sv_rootset_begin_stacks(int procfd);
 const struct sv_pages *sv_rootset_pages(void);
 
+// By a worker, in the first stop of a cycle that runs beside the program, without begin and end:
+// offers the stacks and registers of threads that are awake. Those of the others are left to
+// visit_running. Lists the mappings only if a thread has its stack where neither its record nor the
+// listing of sv_rootset_open says for sure. NULL, or why roots can't be had.
+const char *sv_rootset_visit_awake(struct sv_rootset_visitor *v, int procfd);
+
+// Finds the threads that have slept in the kernel since their stacks were visited in this cycle,
+// and asks what others have written there since. By who stopped the world, before begin; ask after
+// it, by that thread and by another at the same time, even while the first one is inside begin: it
+// returns when none is left to ask about. `written` is called with no lock but the stopper's.
+void sv_rootset_sleepers_find(void);
+void sv_rootset_sleepers_ask(sv_written_fn *written);
+
 // Offers stacks and registers, and works out which parts of stacks are dead: visit must follow, not
-// precede. `again`: they were visited in this cycle already; a thread that has slept in the kernel
-// since is left to visit.
+// precede. `again`: they were visited in this cycle already; of a thread that has slept since, only
+// what was written. What sleepers_ask hasn't told of that is left to visit.
 void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again);
 
 // Offers every other root. With `written`, after visit_running: only what was written since, what

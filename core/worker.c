@@ -98,7 +98,7 @@ static void *worker_begin(void *arg)
     struct thread *t = arg;
     t->frames = (uintptr_t)__builtin_frame_address(0) & ~(uintptr_t)4095;
     sv_world_self_stack((uintptr_t)t->stack, (uintptr_t)__builtin_frame_address(0),
-                        (uintptr_t)t->stack + t->bytes, false);
+                        (uintptr_t)t->stack + t->bytes, 0, false);
     starting_add(-1);
     worker.body((unsigned)(t - worker.thread));
     return NULL;

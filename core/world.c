@@ -280,7 +280,7 @@ struct sv_thread *sv_world_self_worker(void)
     return thread_register(true);
 }
 
-void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, bool user_stack)
+void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, size_t guard, bool user_stack)
 {
     struct sv_thread *t = sv_world_self();
     if (!t)
@@ -293,6 +293,7 @@ void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, bool user_st
         if (old != t && old->tcb == t->tcb && !old->cache)
             sv_world_forget(old);
     }
+    t->guard_lo = lo - guard;
     t->stack_lo = lo;
     t->stack_hi = hi;
     t->stack_end = end;

@@ -46,9 +46,10 @@ struct sv_thread *sv_world_self(void);
 // the program's, and may stop the world itself. It blocks all signals before. At its start, once.
 struct sv_thread *sv_world_self_worker(void);
 
-// Tells the bounds of the calling thread's stack: [lo, end) is the memory, frames lie below hi. Not
-// for memory that the program gave (user_stack): its dead part is never skipped.
-void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, bool user_stack);
+// Tells the bounds of the calling thread's stack: [lo, end) is the memory, frames lie below hi, and
+// the guard of `guard` bytes below lo. Not for memory that the program gave (user_stack): its dead
+// part is never skipped.
+void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, size_t guard, bool user_stack);
 
 // Around the creation of a thread that will register itself: `begin` before it, by its creator;
 // `end` by the thread as soon as it has registered, or by its creator when there is none.

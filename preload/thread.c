@@ -113,12 +113,14 @@ static void *thread_begin(void *p)
     uintptr_t hi = (uintptr_t)__builtin_frame_address(0);
     pthread_attr_t attr;
     void *lo = NULL;
-    size_t size = 0;
+    size_t size = 0, guard = 0;
     int saved = errno;
     if (pthread_getattr_np(pthread_self(), &attr) == 0) {
         pthread_attr_getstack(&attr, &lo, &size);
+        pthread_attr_getguardsize(&attr, &guard);
         pthread_attr_destroy(&attr);
-        sv_world_self_stack((uintptr_t)lo, hi, (uintptr_t)lo + size, start.user_stack);
+        sv_world_self_stack((uintptr_t)lo, hi, (uintptr_t)lo + size, guard,
+                            start.user_stack);
     }
     errno = saved;
     return start.function(start.arg);

@@ -179,7 +179,7 @@ static int scan_each(struct joiner *j, int fd, uintptr_t lo, uintptr_t hi, bool 
                            .start = lo,
                            .end = hi,
                            .vec = (uintptr_t)regions,
-                           .vec_len = REGIONS,
+                           .vec_len = scan_room(lo, hi, REGIONS),
                            .category_anyof_mask = SCAN_PRESENT | SCAN_SWAPPED,
                            .return_mask = SCAN_PRESENT};
     while (arg.start < hi) {

@@ -42,6 +42,14 @@ enum { // of categories
     SCAN_GUARD = 1 << 8 // Linux 6.15
 };
 
+// How many runs to ask for in [lo, hi), of whole pages. The kernel allocates room for as many: for
+// 512 of them that takes it 0.8 us, as long as all the rest of a question about a few pages.
+static inline uint64_t scan_room(uintptr_t lo, uintptr_t hi, uint64_t most)
+{
+    uint64_t pages = (hi - lo) / 4096;
+    return pages < most ? pages : most;
+}
+
 // Of an entry of the file.
 #define ENTRY_PRESENT (UINT64_C(1) << 63)
 #define ENTRY_SWAPPED (UINT64_C(1) << 62)

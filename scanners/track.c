@@ -65,7 +65,7 @@ static long scan_step(const struct sv_track *t, uint64_t also, unsigned flags, u
                            .start = *at,
                            .end = hi - *at < SPAN ? hi : *at + SPAN,
                            .vec = (uintptr_t)runs,
-                           .vec_len = REGIONS,
+                           .vec_len = scan_room(*at, hi, REGIONS),
                            .max_pages = BATCH_PAGES,
                            .category_inverted = dense ? 0 : t->empty,
                            .category_mask = dense ? also : t->empty | also,

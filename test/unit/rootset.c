@@ -47,31 +47,36 @@ static void range_look(void *arg, uintptr_t lo, uintptr_t hi, bool code)
 
 static struct sv_rootset_visitor visitor = {range_look, NULL, 0, 0};
 
-static void stop(void)
+static void all_stop(void)
 {
     sv_world_lock();
     sv_heap_lock_all();
     sv_metadata_lock();
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
         t->seen = !t->gone;
+}
+
+static void stop(void)
+{
+    all_stop();
     const char *reason = sv_rootset_begin(procfd, (uintptr_t)__builtin_frame_address(0));
     cr_assert_null(reason, "%s", reason);
 }
 
 static void resume(void)
 {
-    sv_rootset_end();
     sv_metadata_unlock();
     sv_heap_unlock_all();
     sv_world_unlock();
+    sv_rootset_end();
 }
 
 static struct sv_mapping written[RANGES];
 static size_t nwritten;
 
-static int written_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+static int sleeper_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
-    cr_assert_eq(arg, &nwritten);
+    (void)arg;
     for (size_t i = 0; i < nwritten; i++) {
         uintptr_t from = written[i].lo > lo ? written[i].lo : lo;
         uintptr_t to = written[i].hi < hi ? written[i].hi : hi;
@@ -79,6 +84,12 @@ static int written_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, 
             fn(fn_arg, from, to);
     }
     return 0;
+}
+
+static int written_tell(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
+{
+    cr_assert_eq(arg, &nwritten);
+    return sleeper_tell(arg, lo, hi, fn, fn_arg);
 }
 
 static void write_note(void *p, size_t n)
@@ -145,7 +156,7 @@ static void *thread_run(void *arg)
     pthread_attr_getstack(&attr, &lo, &size);
     pthread_attr_destroy(&attr);
     sv_world_self_stack((uintptr_t)lo, (uintptr_t)__builtin_frame_address(0), (uintptr_t)lo + size,
-                        false);
+                        0, false);
     record = sv_world_self();
     plant(0, &word);
     plant(1, deep); // dead
@@ -326,6 +337,81 @@ Test(rootset, slept)
     look_written();
     cr_assert_eq(seen[0], 0);
     resume();
+}
+
+static void look_awake(void)
+{
+    all_stop();
+    memset(seen, 0, sizeof seen);
+    const char *reason = sv_rootset_visit_awake(&visitor, procfd);
+    cr_assert_null(reason, "%s", reason);
+    resume();
+}
+
+// Again, and all of it; how often a word on the sleeper's stack was offered as a stack's.
+static unsigned look_sleeper(unsigned which)
+{
+    all_stop();
+    sv_rootset_sleepers_find();
+    sv_rootset_sleepers_ask(sleeper_tell);
+    cr_assert_null(sv_rootset_begin(procfd, (uintptr_t)__builtin_frame_address(0)));
+    look_stacks(true);
+    unsigned stack = seen[which];
+    look_written();
+    cr_assert(seen[0] == 0 && seen[1] == 0, "%u %u", seen[0], seen[1]);
+    resume();
+    return stack;
+}
+
+// One that sleeps in the first stop: its stack is visited while the program runs, and asked about
+// by itself at the end.
+Test(rootset, slept_beside)
+{
+    record->distrusted = 0;
+    record->gate = 7;
+    cr_assert_null(sv_rootset_open(procfd));
+    look_awake();
+    cr_assert_eq(seen[0], 0);
+    look_running();
+    cr_assert(seen[0] == 1 && seen[1] == 0, "%u %u", seen[0], seen[1]);
+    cr_assert_eq(look_sleeper(0), 0);
+    write_note(planted[0], sizeof **planted);
+    cr_assert_eq(look_sleeper(0), 1);
+    cr_assert_eq(look_sleeper(0), 1);
+    nwritten = 0;
+    record->gate = 9; // it ran, and sleeps again
+    cr_assert_eq(look_sleeper(0), 1);
+    cr_assert_eq(look_sleeper(0), 0);
+    record->distrusted = SV_DISTRUST_CANCELLED;
+    cr_assert_eq(look_sleeper(0), 1);
+    sv_rootset_release(range_ignore);
+    look_awake(); // who isn't trusted is visited in the first stop
+    cr_assert_eq(seen[0], 1);
+}
+
+// The visit beside the program couldn't read the sleeper's stack.
+Test(rootset, slept_missed)
+{
+    char *page = (char *)((uintptr_t)planted[1] & ~(uintptr_t)(PAGE - 1));
+    int file = memfd_create("file", MFD_CLOEXEC);
+    record->distrusted = 0;
+    record->gate = 7;
+    record->sp = (uintptr_t)page + PAGE / 2; // nothing of the thread's is there
+    planted[1] = (uintptr_t *)(page + PAGE);
+    cr_assert_eq(ftruncate(file, 2 * PAGE), 0);
+    cr_assert_neq(mmap(page, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, file, 0),
+                  MAP_FAILED);
+    plant(1, planted[1]);
+    cr_assert_null(sv_rootset_open(procfd));
+    look_awake();
+    munmap(page, PAGE); // so that each page is tried
+    cr_assert_eq(ftruncate(file, 0), 0);
+    look_running();
+    cr_assert(seen[0] == 1 && seen[1] == 0, "%u %u", seen[0], seen[1]);
+    cr_assert_eq(ftruncate(file, 2 * PAGE), 0);
+    cr_assert_neq(mmap(page, PAGE, PROT_READ, MAP_SHARED | MAP_FIXED, file, 0), MAP_FAILED);
+    plant(1, planted[1]);
+    cr_assert_eq(look_sleeper(1), 1);
 }
 
 // ---- watching -----------------------------------------------------------------------------------

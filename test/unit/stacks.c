@@ -342,7 +342,7 @@ static void *thread_run(void *arg)
     pthread_attr_getstack(&attr, &lo, &size);
     pthread_attr_destroy(&attr);
     sv_world_self_stack((uintptr_t)lo, (uintptr_t)__builtin_frame_address(0), (uintptr_t)lo + size,
-                        false);
+                        0, false);
     for (int i = 0; i < 1000; i++) {
         uintptr_t frames[SV_DEPOT_DEPTH];
         uint32_t stack = SV_UNWIND(malloc);
