@@ -108,7 +108,6 @@ static void cache_prepare(struct sv_cache *cache)
     for (unsigned i = 1; sv_profile_sampling && i < SV_CLASS_LARGE; i++)
         cache->gaps[i] = sv_profile_gap(sv_classes[i].size);
     cache->key = sv_heap.key;
-    cache->gate = 0; // no thread sleeps with an even one
     cache->state = SV_CACHE_LIVE;
 }
 
@@ -139,6 +138,7 @@ __attribute__((noinline)) struct sv_cache *sv_cache_get(void)
     sv_world_lock();
     cache->thread = thread;
     thread->cache = cache;
+    thread->cached = 0; // no thread sleeps with an even gate
     cache->next = cache_list;
     cache_list = cache;
     sv_cache_self = cache;

@@ -164,9 +164,8 @@ struct sv_cache {
     uint32_t state;                // owner: enum sv_cache_state
     struct sv_cache *next;         // world's list lock: all caches
     struct sv_thread *thread;      // const: owner, NULL for an orphan
-    uint32_t gate;                 // stopper: its thread's gate when it was looked at last
-    uint32_t cycle;                // stopper: in which cycle that was (phase.c)
-    uint64_t filled[(SV_NBIN + 63) / 64]; // stopper: a bit for each bin that had slots then
+    uint64_t filled[(SV_NBIN + 63) / 64]; // stopper: a bit for each bin that had slots when it was
+                                          // looked at last (sv_thread.cached)
 };
 
 enum sv_cache_state {
@@ -256,7 +255,7 @@ struct sv_heap {
 
 // ---- world.h ------------------------------------------------------------------------------------
 
-// What a stop reads of every thread fills the record's first cache line. (Metadata of a whole
+// What a stop reads of every thread fills the record's first two cache lines. (Metadata of a whole
 // number of lines lies on lines.)
 struct sv_thread {
     _Alignas(SV_CACHE_LINE) struct sv_thread *next; // world lock
@@ -271,27 +270,32 @@ struct sv_thread {
     bool worker;             // const: one of the collector's own: never stopped, never a root
     bool seen;               // stopper: known to exist in this stop
     bool gone;               // stopper: ended; kept while glibc may have its stack in a cache
-    bool ending;             // world lock: it has run its destructors
     bool user_stack;         // const: memory that the program gave, never cached by glibc
+    uint32_t scanned;        // stopper: value of gate when its stack was visited last
     bool beside;             // stopper: it slept in the first stop, and its stack is visited after
     bool asked;              // stopper: it sleeps, and `written_lo` and `written_hi` are known
-    uint32_t scanned;        // stopper: value of gate when its stack was visited last
-    struct sv_thread *prev;  // world lock
-    uintptr_t altstack;      // itself: its alternate signal stack, 0: none that libc was told of
+    bool drained;            // stopper: nothing lay in its cache when that was looked at last
+    bool ending;             // world lock: it has run its destructors
+    uint32_t cached;         // stopper: value of gate then
+    uint32_t cached_cycle;   // stopper: in which cycle that was (phase.c)
     uintptr_t written_lo;    // stopper: between the two lies what of its stack others have written
     uintptr_t written_hi;    // stopper: since it was visited; 0: nothing
-    uintptr_t guard_lo;      // const: where the guard below its pthread stack begins
     uintptr_t stack_lo;      // const: its pthread stack, 0 when unknown
-    uintptr_t stack_hi;      // const: above the first frame; static TLS and thread block follow
     uintptr_t stack_end;     // const: end of the stack's memory
-    uintptr_t tcb;           // const: address of its thread block, 0: found by a stop
+    uintptr_t bottom;        // cycle lock: guard_lo if a guard is there, else stack_lo
     struct sv_cache *cache;  // world lock: NULL before the first malloc and after the last
+    struct sv_thread *prev;  // world lock
+    uintptr_t altstack;      // itself: its alternate signal stack, 0: none that libc was told of
+    uintptr_t stack_hi;      // const: above the first frame; static TLS and thread block follow
+    uintptr_t guard_lo;      // const: where the guard below its pthread stack is said to begin
+    uintptr_t tcb;           // const: address of its thread block, 0: found by a stop
     uint32_t assist_cycle;   // itself: the cycle that its debt belongs to, by sweepgen
     int64_t assist;          // itself: bytes of scanning that it owes for what it allocated
     struct sv_thread *spare; // world lock: the next record to use again
     struct sv_thread *same_tid; // world lock: the next record in the table by tid
     struct sv_thread *same_tcb; // world lock: the next record in the table by tcb
 };
+_Static_assert(offsetof(struct sv_thread, prev) == 2 * SV_CACHE_LINE, "see above");
 
 // Why a thread's gate doesn't count: bits of sv_thread.distrusted.
 enum sv_distrust {

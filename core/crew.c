@@ -55,9 +55,9 @@ bool sv_crew_there(void)
     return crew_state() != CREW_ASLEEP && atomic_load_explicit(&crew.there, memory_order_relaxed);
 }
 
-void sv_crew_run(sv_crew_job *job, void *arg, bool there)
+void sv_crew_run(sv_crew_job *job, void *arg, bool wait)
 {
-    if (!there) { // not called, or it has no processor yet: nobody waits for it
+    if (!wait) {
         job(arg);
         return;
     }

@@ -10,11 +10,12 @@
 typedef void sv_crew_job(void *arg);
 
 // The driver, world stopped. `call`: the second thread gets up and waits, awake. `there`: it has a
-// processor. `run` gives it a job if it was there, else does the job here and now; `join` does the
-// job if it hasn't been begun, and waits until it is done; `dismiss` lets it lie down again.
+// processor. `run` gives it a job, for when it is there; without `wait` the job is done here and
+// now. `join` does the job if it hasn't been begun, and waits until it is done; `dismiss` lets it
+// lie down again.
 void sv_crew_call(void);
 bool sv_crew_there(void);
-void sv_crew_run(sv_crew_job *job, void *arg, bool there);
+void sv_crew_run(sv_crew_job *job, void *arg, bool wait);
 void sv_crew_join(void);
 void sv_crew_dismiss(void);
 

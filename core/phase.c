@@ -507,51 +507,47 @@ static bool bin_blacken(const struct sv_bin *bin)
     return bin->base < bin->top;
 }
 
-static void cache_blacken(struct sv_cache *cache)
+// Returns whether any bin held something, and notes which.
+static bool cache_blacken(struct sv_cache *cache)
 {
+    bool any = false;
     memset(cache->filled, 0, sizeof cache->filled);
     for (unsigned i = 0; i < SV_NBIN; i++)
-        if (bin_blacken(&cache->bins[i]))
+        if (bin_blacken(&cache->bins[i])) {
             cache->filled[i / 64] |= (uint64_t)1 << i % 64;
+            any = true;
+        }
+    return any;
 }
 
-static bool cache_filled(const struct sv_cache *cache)
+static void cache_blacken_filled(const struct sv_cache *cache)
 {
-    uint64_t any = 0;
-    for (unsigned i = 0; i < sizeof cache->filled / sizeof *cache->filled; i++)
-        any |= cache->filled[i];
-    return any != 0;
-}
-
-// What lies in the cache of a thread that sleeps from one cycle to the next is of no use to it, and
-// costs each of them; so it goes back, of some such threads at a time.
-static void sleeper_drain(struct sv_cache *cache)
-{
-    void *twice = sv_cache_drain_held(cache);
-    phase.twice = phase.twice ? phase.twice : twice;
-    memset(cache->filled, 0, sizeof cache->filled);
+    for (unsigned i = 0; i < SV_NBIN; i += 64)
+        for (uint64_t left = cache->filled[i / 64]; left; left &= left - 1)
+            bin_blacken(&cache->bins[i + (unsigned)__builtin_ctzll(left)]);
 }
 
 // Most bins of a cache are empty, and who sleeps leaves them so: then it is known which aren't, and
-// in the second stop of a cycle nothing is left to do.
+// in the second stop of a cycle nothing is left to do. What lies in the cache of a thread that
+// sleeps from one cycle to the next is of no use to it, and costs each of them; so it goes back, of
+// some such threads at a time.
 static void caches_blacken(void)
 {
     unsigned drained = 0;
-    for (struct sv_cache *cache = sv_cache_all(); cache; cache = cache->next) {
-        bool slept = cache->thread && sv_gate_slept(cache->thread, cache->gate);
-        bool again = cache->cycle == phase.cycle;
-        cache->gate =
-            cache->thread ? atomic_load_explicit(&cache->thread->gate, memory_order_relaxed) : 0;
-        cache->cycle = phase.cycle;
+    for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
+        bool slept = sv_gate_slept(t, t->cached), again = t->cached_cycle == phase.cycle;
+        if (!t->cache || (slept && (again || t->drained)))
+            continue;
+        t->cached = atomic_load_explicit(&t->gate, memory_order_relaxed);
+        t->cached_cycle = phase.cycle;
         if (!slept) {
-            cache_blacken(cache);
-        } else if (!again && cache_filled(cache) && drained < DRAINED_MAX) {
-            sleeper_drain(cache);
-            drained++;
-        } else if (!again) {
-            for (unsigned i = 0; i < SV_NBIN; i += 64)
-                for (uint64_t left = cache->filled[i / 64]; left; left &= left - 1)
-                    bin_blacken(&cache->bins[i + (unsigned)__builtin_ctzll(left)]);
+            t->drained = !cache_blacken(t->cache);
+        } else if (drained++ < DRAINED_MAX) {
+            void *twice = sv_cache_drain_held(t->cache);
+            phase.twice = phase.twice ? phase.twice : twice;
+            t->drained = true;
+        } else {
+            cache_blacken_filled(t->cache);
         }
     }
 }
@@ -603,21 +599,17 @@ static void fetch_share(void *arg)
     sv_rootset_sleepers_ask(stack_written);
 }
 
-static bool fetch_begin(void)
+// The second thread may come later; if it doesn't come at all, the driver does its share.
+static void fetch_begin(void)
 {
     phase.deadline = 0;
     windows_make();
     sv_rootset_sleepers_find();
-    if (!sv_crew_there()) // not yet
-        return false;
     sv_crew_run(fetch_share, &phase.dirty[1], true);
-    return true;
 }
 
-static const char *fetch_end(bool begun)
+static const char *fetch_end(void)
 {
-    if (!begun)
-        sv_crew_run(fetch_share, &phase.dirty[1], sv_crew_there());
     fetch_share(&phase.dirty[0]);
     sv_crew_join();
     bool ok = fetched();
@@ -719,9 +711,10 @@ static const char *marker_failed(void)
 static const char *stop_finish(uint64_t limit)
 {
     bool beside = phase.in->beside;
-    bool begun = beside && fetch_begin(); // by the second marker, while mappings are listed
+    if (beside)
+        fetch_begin(); // by the second marker, while mappings are listed
     const char *reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
-    const char *failed = beside ? fetch_end(begun) : NULL;
+    const char *failed = beside ? fetch_end() : NULL;
     reason = reason ? reason : failed;
     if (!reason && !beside) { // all of it, in this stop
         markers_begin();

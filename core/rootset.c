@@ -25,8 +25,8 @@
 // stop visits only what others have written there. It asks the kernel so, for each by itself:
 // a page table that holds little takes longer to look through than to be asked again. With hundreds
 // of sleepers that is most of the stop, so two threads share it, and one of them begins while the
-// other lists the mappings. The guard below a stack is dead as the stack below its stack pointer
-// is, and saves the question about it.
+// other lists the mappings; all but theirs, of which nothing need be known. The guard below a stack
+// is dead as the stack below its stack pointer is, and saves the question about it.
 #include "rootset.h"
 
 #include "arch.h"
@@ -51,17 +51,18 @@
 #define FRAMES_MAX (16u << 20)    // bytes from there to `sp`: more, and it is on another stack
 #define HW_PAGE ((uintptr_t)4096) // what the kernel tracks by
 
-// Threads that have slept since their stacks were visited.
-struct sleepers {
-    struct sv_thread **v;
-    size_t n, cap;
-    _Atomic size_t next; // who asks: the first that nobody has taken
-};
-
 // Ranges in memory of our own.
 struct ranges {
     struct sv_mapping *v;
     size_t n, cap;
+};
+
+// Threads that have slept since their stacks were visited.
+struct sleepers {
+    struct sv_thread **v;
+    size_t n, cap;
+    _Atomic size_t next;  // who asks: the first that nobody has taken
+    struct ranges memory; // of their stacks, guards included
 };
 
 static struct {
@@ -241,7 +242,7 @@ static void thread_note(struct sv_thread *t, bool visited)
     t->scanned = visited ? atomic_load_explicit(&t->gate, memory_order_relaxed) : 0;
 }
 
-// Where what is dead of its stack begins: below it lies a guard, if the listing shows one there.
+// Where the memory of its stack begins: with a guard, if the listing shows one there.
 static uintptr_t stack_bottom(const struct sv_thread *t)
 {
     const struct sv_mapping *m = sv_maps_find(&set.maps, t->guard_lo);
@@ -317,10 +318,12 @@ static void caches_use(struct caches *c, uintptr_t addr)
 
 // Adds the dead parts of cached stacks to `out`. Records of threads whose stacks are gone are
 // forgotten, some at a time, since finding each on the list takes a walk.
-static bool caches_add(struct ranges *out, size_t nthreads, bool running)
+static bool caches_add(struct ranges *out, bool running)
 {
-    struct caches c = {.cap = nthreads};
+    struct caches c = {.cap = sv_world_count_gone()};
     unsigned forgotten = 0;
+    if (c.cap == 0)
+        return true;
     c.v = sv_metadata_alloc_held(c.cap * sizeof *c.v);
     if (!c.v)
         return false;
@@ -360,21 +363,11 @@ static void base_count(void *arg, uintptr_t lo, uintptr_t hi)
     ++*(size_t *)arg;
 }
 
-static size_t threads_count(void)
-{
-    size_t n = 0;
-    for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
-        n++;
-    return n;
-}
-
 // The collector's own memory, and what the program wants left out. World's and metadata's lock
 // held.
 static bool base_make(uintptr_t sp)
 {
-    size_t n = OWN_MAX + 4 + set.nleft;
-    for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
-        n += t->worker;
+    size_t n = OWN_MAX + 4 + set.nleft + sv_world_count();
     sv_metadata_each(base_count, &n);
     if (!ranges_make(&set.base, n + 16)) // metadata may grow by the allocation of this very array
         return false;
@@ -402,22 +395,23 @@ static bool base_make(uintptr_t sp)
 // Room for what visit_stacks finds, and what needs no visit.
 static bool stacks_make(void)
 {
-    size_t n = threads_count() + 1;
+    size_t n = sv_world_count() + 1;
     return ranges_make(&set.cached, n) && ranges_make(&set.stacks, n) &&
-           ranges_make(&set.exclude, set.base.n + n) && caches_add(&set.cached, n, false);
+           ranges_make(&set.exclude, set.base.n + n) && caches_add(&set.cached, false);
 }
 
 // What visit_running presumes to be stacks. Wrong guesses cost time, see ranges_subtract.
 static bool presumed_make(void)
 {
-    size_t n = threads_count() + 2;
-    if (!ranges_make(&set.presumed, n) || !caches_add(&set.presumed, n, true))
+    size_t n = sv_world_count() + 2;
+    if (!ranges_make(&set.presumed, n) || !caches_add(&set.presumed, true))
         return false;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
         bool elsewhere = t->seen && (t->sp < t->stack_lo || t->sp >= t->stack_end);
         if (t->gone || t->worker || t->user_stack || elsewhere)
             continue;
-        ranges_add(&set.presumed, stack_bottom(t), t->beside ? thread_stack(t).live : t->stack_end);
+        t->bottom = stack_bottom(t);
+        ranges_add(&set.presumed, t->bottom, t->beside ? thread_stack(t).live : t->stack_end);
     }
     for (size_t i = 0; i < set.maps.n; i++)
         if (set.maps.v[i].flags & SV_MAP_STACK)
@@ -572,7 +566,8 @@ const char *sv_rootset_begin(int procfd, uintptr_t sp)
         // Only the kernel may know it. Other threads' stands in their signal frames.
         set.altstack = sv_os_altstack();
     }
-    if (sv_maps_read(&set.maps, procfd) != 0)
+    const struct ranges *asleep = &set.sleepers.memory;
+    if (sv_maps_read_but(&set.maps, procfd, asleep->v, asleep->n) != 0)
         return "can't read /proc/self/maps";
     // Without them more is read, or sv_roots_each says what can't be.
     if (set.opened && sv_pages_check(&set.pages) != 0)
@@ -651,15 +646,18 @@ void sv_rootset_sleepers_find(void)
 {
     struct sleepers *s = &set.sleepers;
     s->n = 0;
-    s->cap = threads_count() + 1;
+    s->cap = sv_world_count() + 1;
     atomic_store_explicit(&s->next, 0, memory_order_relaxed);
-    bool all = stacks_general() && set.nmissed <= MISSED_MAX;
+    bool all = stacks_general() && set.nmissed <= MISSED_MAX && ranges_make(&s->memory, s->cap);
     s->v = all ? sv_metadata_alloc_held(s->cap * sizeof(struct sv_thread *)) : NULL;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
         t->asked = false;
-        if (s->v && thread_live(t) && stack_own(t) && sv_gate_slept(t, t->scanned))
-            s->v[s->n++] = t;
+        if (!s->v || !thread_live(t) || !stack_own(t) || !sv_gate_slept(t, t->scanned))
+            continue;
+        s->v[s->n++] = t;
+        ranges_add(&s->memory, t->bottom, t->stack_end);
     }
+    ranges_sort(&s->memory);
 }
 
 static void sleepers_forget(void)
@@ -667,6 +665,7 @@ static void sleepers_forget(void)
     if (set.sleepers.v)
         sv_metadata_free_held(set.sleepers.v, set.sleepers.cap * sizeof(struct sv_thread *));
     set.sleepers.v = NULL;
+    ranges_free(&set.sleepers.memory);
 }
 
 static void written_widen(void *arg, uintptr_t lo, uintptr_t hi)
@@ -681,7 +680,9 @@ static void sleeper_ask(struct sv_thread *t, sv_written_fn *written)
     struct stack s = thread_stack(t);
     uintptr_t lo = s.live & ~(HW_PAGE - 1), hi = (s.end + HW_PAGE - 1) & ~(HW_PAGE - 1);
     t->written_lo = t->written_hi = 0;
-    t->asked = written(NULL, lo, hi, written_widen, t) == 0;
+    t->asked = true;
+    if (written(NULL, lo, hi, written_widen, t) != 0)
+        written_widen(t, lo, hi);
     for (size_t i = 0; i < set.nmissed; i++) // the visit beside couldn't read it
         if (set.missed[i].lo < hi && set.missed[i].hi > lo)
             written_widen(t, lo, hi);
@@ -727,7 +728,7 @@ void sv_rootset_visit_stacks(struct sv_rootset_visitor *v, bool again)
         bool asked = again && t->asked;
         bool left = again && s.lo && !asked && sv_gate_slept(t, t->scanned);
         if (s.lo) {
-            uintptr_t lo = s.lo == t->stack_lo ? stack_bottom(t) : s.lo;
+            uintptr_t lo = s.lo == t->stack_lo ? t->bottom : s.lo;
             ranges_add(&set.stacks, lo, s.end);
             ranges_add(&set.exclude, lo, left ? s.live : s.end);
         }

@@ -51,7 +51,8 @@ static struct {
     struct table tids;         // lock: by tid
     struct table tcbs;         // lock: by tcb, those that have one
     int pid;                   // lock: the process all of them belong to
-    unsigned live;             // lock: records that aren't `gone`
+    unsigned linked;           // lock: records on the list
+    unsigned live;             // lock: those of them that aren't `gone`
     unsigned starting;         // lock: threads under way that haven't registered
     bool starting_cancelled;   // lock: one of them was cancelled
     bool leader_dead;          // lock: the first thread is a zombie
@@ -94,6 +95,16 @@ struct sv_thread *sv_world_threads(void)
     return world.threads;
 }
 
+unsigned sv_world_count(void)
+{
+    return world.linked;
+}
+
+unsigned sv_world_count_gone(void)
+{
+    return world.linked - world.live;
+}
+
 // ---- records ------------------------------------------------------------------------------------
 
 static struct sv_thread **table_at(struct table *table, uint64_t key)
@@ -126,6 +137,7 @@ static void thread_link(struct sv_thread *t)
     if (t->next)
         t->next->prev = t;
     world.threads = t;
+    world.linked++;
     world.live++;
     if (t->tcb) {
         struct sv_thread **tcbs = table_at(&world.tcbs, t->tcb);
@@ -138,6 +150,7 @@ static void thread_link(struct sv_thread *t)
 
 static void thread_unlink(struct sv_thread *t)
 {
+    world.linked--;
     struct sv_thread **at = table_at(&world.tids, (uint32_t)t->tid);
     while (*at != t)
         at = &(*at)->same_tid;
@@ -294,7 +307,7 @@ void sv_world_self_stack(uintptr_t lo, uintptr_t hi, uintptr_t end, size_t guard
             sv_world_forget(old);
     }
     t->guard_lo = lo - guard;
-    t->stack_lo = lo;
+    t->stack_lo = t->bottom = lo;
     t->stack_hi = hi;
     t->stack_end = end;
     t->user_stack = user_stack;

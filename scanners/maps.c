@@ -303,7 +303,20 @@ static int query_mapping(struct asker *a, uintptr_t addr, bool *named, struct sv
     return 0;
 }
 
-static int queries_read(struct sv_maps *maps, int fd)
+// Ranges that need not be listed, ascending.
+struct skips {
+    const struct sv_mapping *v;
+    size_t n;
+};
+
+static uintptr_t skips_pass(struct skips *skips, uintptr_t addr)
+{
+    for (; skips->n && skips->v->lo <= addr; skips->v++, skips->n--)
+        addr = skips->v->hi > addr ? skips->v->hi : addr;
+    return addr;
+}
+
+static int queries_read(struct sv_maps *maps, int fd, struct skips skips)
 {
     struct asker a = {.fd = fd, .name = (char *)(maps->v + maps->cap)};
     bool named = false;
@@ -315,7 +328,7 @@ static int queries_read(struct sv_maps *maps, int fd)
         err = mapping_add(maps, m);
         if (err != 0)
             return err;
-        addr = m.hi;
+        addr = skips_pass(&skips, m.hi);
     }
     return err == -ENOENT && maps->n > 0 ? 0 : err == -ENOENT ? -EBADMSG : err;
 }
@@ -334,12 +347,12 @@ static int block_grow(struct sv_maps *maps)
     return 0;
 }
 
-static int listing_read(struct sv_maps *maps, int fd)
+static int listing_read(struct sv_maps *maps, int fd, struct skips skips)
 {
-    bool ask = maps->n == 0 || maps->nfiles > maps->n / 8;
+    bool ask = maps->n == 0 || maps->nfiles > maps->n / 8 || skips.n > 0;
     int err = maps->v ? 0 : block_grow(maps);
     while (err == 0) {
-        err = ask ? queries_read(maps, fd) : -ENOTTY;
+        err = ask ? queries_read(maps, fd, skips) : -ENOTTY;
         if (err != 0 && err != -ENOSPC) // no such call, or not all that it would have to tell
             err = file_read(maps, fd);
         if (err != -ENOSPC)
@@ -355,13 +368,18 @@ static int listing_read(struct sv_maps *maps, int fd)
 // missing and what it unmaps may be listed.
 int sv_maps_read(struct sv_maps *maps, int procfd)
 {
+    return sv_maps_read_but(maps, procfd, NULL, 0);
+}
+
+int sv_maps_read_but(struct sv_maps *maps, int procfd, const struct sv_mapping *skip, size_t nskip)
+{
     char here;
     int fd = sv_proc_file(procfd, "thread-self/maps", O_RDONLY);
     if (fd < 0) {
         maps->n = 0;
         return fd;
     }
-    int err = listing_read(maps, fd);
+    int err = listing_read(maps, fd, (struct skips){skip, nskip});
     sv_proc_close(fd);
     if (err == 0 &&
         (!sv_maps_find(maps, (uintptr_t)&here) || !sv_maps_find(maps, (uintptr_t)sv_maps_read) ||

@@ -79,6 +79,10 @@ struct sv_maps {
 // listed is what was mapped when the call returns, if nobody else maps: sv_maps_own is in it. About
 // 0.5 us a mapping.
 int sv_maps_read(struct sv_maps *maps, int procfd);
+
+// The same, but that what lies in [skip, skip + nskip), ascending and disjoint, need not be listed:
+// it is left out where that is quicker. The caller's own stack and code are none of it.
+int sv_maps_read_but(struct sv_maps *maps, int procfd, const struct sv_mapping *skip, size_t nskip);
 struct sv_mapping sv_maps_own(const struct sv_maps *maps); // the memory of the listing itself
 void sv_maps_free(struct sv_maps *maps);
 const struct sv_mapping *sv_maps_find(const struct sv_maps *maps, uintptr_t addr); // or NULL
