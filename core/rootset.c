@@ -320,8 +320,10 @@ static void caches_use(struct caches *c, uintptr_t addr)
 // forgotten, some at a time, since finding each on the list takes a walk.
 static bool caches_add(struct ranges *out, bool running)
 {
-    struct caches c = {.cap = sv_world_count_gone()};
+    struct caches c = {.cap = 0};
     unsigned forgotten = 0;
+    for (struct sv_thread *t = sv_world_threads(); t; t = t->next)
+        c.cap += t->gone;
     if (c.cap == 0)
         return true;
     c.v = sv_metadata_alloc_held(c.cap * sizeof *c.v);

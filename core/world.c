@@ -100,11 +100,6 @@ unsigned sv_world_count(void)
     return world.linked;
 }
 
-unsigned sv_world_count_gone(void)
-{
-    return world.linked - world.live;
-}
-
 // ---- records ------------------------------------------------------------------------------------
 
 static struct sv_thread **table_at(struct table *table, uint64_t key)

@@ -89,11 +89,9 @@ const char *sv_world_stop(int procfd);
 // should, since those it wakes may have its processor next.
 void sv_world_resume(void);
 
-// The list of threads, workers included, linked by next; how many there are, and how many of them
-// are gone. World lock held.
+// The list of threads, workers included, linked by next, and how many there are; world lock held.
 struct sv_thread *sv_world_threads(void);
 unsigned sv_world_count(void);
-unsigned sv_world_count_gone(void);
 
 // Forgets a thread that is gone; world lock held.
 void sv_world_forget(struct sv_thread *thread);
