@@ -155,7 +155,7 @@ static unsigned span_take(struct sv_span *span, void **out, unsigned n)
         }
         if (sv_unlikely(marking)) {
             black += bits_blacken(&bits[w], taken);
-            sv_stretch_note(base, (size_t)span->npages << SV_PAGE_SHIFT);
+            sv_stretch_note_span(span);
             sv_chaos();
         }
         atomic_store_explicit(&bits[w].alloc, alloc | taken, memory_order_relaxed);

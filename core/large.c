@@ -195,11 +195,13 @@ static void large_attach(struct sv_span *span)
     sv_lock_acquire(&sv_heap.lock);
     if (span->list == SV_LIST_LIMBO)
         list_remove(&large.limbo, span);
-    if (!sv_heap_marking())
+    if (!sv_heap_marking()) {
         ghost_clear(span);
-    else if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1))
-        atomic_fetch_add_explicit(&sv_heap.marked, bytes, memory_order_relaxed);
-    sv_stretch_note((uintptr_t)large_start(span), bytes);
+    } else {
+        if (!(atomic_fetch_or_explicit(&span->bits[0].mark, 1, memory_order_relaxed) & 1))
+            atomic_fetch_add_explicit(&sv_heap.marked, bytes, memory_order_relaxed);
+        sv_stretch_note_span(span);
+    }
     span->nused = 1;
     // not a cycle that flipped since the record was made: this object is in use only from now on
     span->sweepgen = atomic_load_explicit(&sv_heap.sweepgen, memory_order_relaxed);

@@ -126,8 +126,7 @@ void sv_mark_slots(struct sv_marker *m, struct sv_span *span, struct sv_bits *bi
 {
     uint64_t was = atomic_fetch_or_explicit(&bits->mark, slots, memory_order_relaxed);
     unsigned n = (unsigned)__builtin_popcountll(slots & ~was);
-    sv_stretch_note(sv_page_addr((uint32_t)(span - sv_heap.spans)),
-                    (size_t)span->npages << SV_PAGE_SHIFT);
+    sv_stretch_note_span(span);
     m->objects += n;
     m->bytes += n * sv_span_slot_size(span);
 }
@@ -449,9 +448,10 @@ static void traced_rescan(struct sv_marker *m, uintptr_t start, unsigned class, 
     for (; i < n && (large || i < c->nslots); i++) {
         uintptr_t at = start + i * size;
         uintptr_t from = lo > at ? lo : at, to = hi < at + size ? hi : at + size;
+        if (!slot_used(bits, i))
+            continue;
         m->scanned += to - from;
-        if (slot_used(bits, i))
-            sv_client->trace(m, at, size, from, to, slot_marked(bits, i));
+        sv_client->trace(m, at, size, from, to, slot_marked(bits, i));
     }
 }
 

@@ -11,8 +11,6 @@
 //                rest of the queue, caches; the flip. If that is more than a stop may last, the
 //                world runs again for a moment and termination is tried anew; each try leaves less.
 //
-// Only those stretches of the heap are asked for written pages in which something is marked.
-//
 // Without such a barrier, or without a worker, all of it happens in one stop.
 //
 // Correct because of one sentence: when the final rescan runs, any pointer from a marked object to
@@ -36,15 +34,14 @@
 #include "checkmark.h"
 #include "client.h"
 #include "crew.h"
+#include "dirty.h"
 #include "gate.h"
 #include "leaks.h"
 #include "lock.h"
 #include "locks.h"
 #include "mark.h"
-#include "metadata.h"
 #include "options.h"
 #include "os.h"
-#include "pagemap.h"
 #include "rootset.h"
 #include "share.h"
 #include "stretch.h"
@@ -53,12 +50,7 @@
 #include "worker.h"
 #include "world.h"
 
-#define HW_PAGE 4096u
-#define RANGE_MAX (8 * HW_PAGE)          // bytes of written memory scanned between two looks
-#define RANGES_MIN 16384u                // written ranges kept for later, at least
-#define WINDOWS_MAX 512u                 // parts of the heap that are asked about one by one
-#define LOOK_RANGES 8u                   // ranges between two looks at the clock inside a stop
-#define LOOK_BYTES ((uint64_t)32 << 10)  // bytes likewise
+#define LOOK_BYTES ((uint64_t)32 << 10)  // bytes between two looks at the clock inside a stop
 #define SLICE ((uint64_t)128 << 10)      // bytes likewise, while the program runs
 #define ROUNDS_MAX 4u                    // of pre-cleaning
 #define ROUND_ENOUGH 128u                // hardware pages: as few as a stop can scan
@@ -74,31 +66,12 @@
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define ROOTS_TRIES 4u                 // tries that look at no more
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
-#define DRAINED_MAX 16u // caches of sleepers that a stop drains
+#define DRAINED_MAX 16u                // caches of sleepers that a stop drains
 #define ALONE_MAX 63u
 #define RUN_NS 100000u // how long the program runs between such stops
 
-struct range {
-    uintptr_t lo, hi;
-};
-
-// Written pages on their way to be scanned again. Each of the two markers fetches into a list of
-// its own; both scan both, taking ranges off from the front.
-struct dirty {
-    struct range *ranges;             // const while there is one
-    uint32_t cap;                     // const in a cycle: ranges that fit
-    uint32_t n;                       // who fetches: ranges there
-    _Atomic uint32_t next;            // who scans: the first that nobody has taken
-    uint64_t pages;                   // who fetches: hardware pages fetched last
-    struct range window[WINDOWS_MAX]; // driver: the parts of the heap to fetch
-    uint32_t nwindows;                // driver
-    uint32_t window_at;               // who fetches: the first not fetched to its end
-    int failed;                       // who fetches: -errno
-};
-
 static struct {
     struct sv_marker marker[2]; // the driver's; the crew's inside a stop, else the driver's too
-    struct dirty dirty[2];      // likewise
     uint64_t deadline;          // driver: ns, for scanning inside a stop; 0: none
     _Atomic uint32_t hands;     // they: markers at work in this stop
     uint32_t cycle;             // driver: counts up; the marks of a cycle are its own
@@ -112,7 +85,6 @@ static struct {
     const struct sv_phase_in *in; // driver
     struct sv_stats_cycle *stats; // driver
     _Atomic bool again;           // driver: what is fetched is watched again
-    uint64_t roots_round;         // driver: bytes that the last look beside the program took in
     uint64_t roots_told;          // driver: bytes of written roots in this look at them
     bool roots_left;              // driver: there were more
     uint32_t roots_tries;         // driver: tries of this cycle that had so much of them
@@ -176,6 +148,11 @@ static void phase_set(enum sv_phase to)
     atomic_store_explicit(&sv_heap.phase, to, memory_order_relaxed);
 }
 
+static bool time_over(void)
+{
+    return phase.deadline && sv_os_now() >= phase.deadline;
+}
+
 // ---- who looks at roots -------------------------------------------------------------------------
 
 static void visit_mark(void *arg, uintptr_t lo, uintptr_t hi, bool code)
@@ -195,122 +172,28 @@ static struct sv_rootset_visitor visitor_make(void)
 
 // ---- written pages ------------------------------------------------------------------------------
 
-static struct sv_marker *dirty_marker(const struct dirty *d)
+// By the thread of this marker, in which list of dirty.h it puts what it finds.
+static unsigned half_of(const struct sv_marker *m)
 {
-    return &phase.marker[d - phase.dirty];
+    return (unsigned)(m - phase.marker);
 }
 
-static void dirty_add(void *arg, uintptr_t lo, uintptr_t hi)
-{
-    struct dirty *d = arg;
-    d->pages += (hi - lo) / HW_PAGE;
-    for (uintptr_t end; lo < hi; lo = end) {
-        end = hi - lo > RANGE_MAX ? lo + RANGE_MAX : hi;
-        if (d->n < d->cap)
-            d->ranges[d->n++] = (struct range){lo, end};
-        else // no room: what lies between is looked at, too
-            d->ranges[d->n - 1].hi = end;
-    }
-}
-
-static bool time_over(void)
-{
-    return phase.deadline && sv_os_now() >= phase.deadline;
-}
-
-// Fetches what was written in a part of the heap, and watches it again unless that would only cost
-// (a flush of the processors' tables for nearly every page). Ends before all is fetched if there is
-// a deadline.
-static void dirty_fetch(void *arg)
+static void dirty_fetch(void *marker)
 {
     bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
-    struct dirty *d = arg;
-    uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
-    d->pages = 0;
-    if (next) { // what was taken is done
-        d->n = next < d->n ? d->n - next : 0;
-        memmove(d->ranges, d->ranges + next, d->n * sizeof *d->ranges);
-        atomic_store_explicit(&d->next, 0, memory_order_relaxed);
-    }
-    d->failed = 0;
-    while (d->window_at < d->nwindows && d->failed == 0 && !time_over()) {
-        struct range *w = &d->window[d->window_at];
-        uintptr_t hi = phase.deadline && w->hi - w->lo > PIECE ? w->lo + PIECE : w->hi;
-        d->failed = phase.in->barrier->written(w->lo, hi, again, dirty_add, d);
-        w->lo = hi;
-        d->window_at += w->lo == w->hi;
-    }
+    sv_dirty_fetch(half_of(marker), phase.in->barrier, again, phase.deadline);
 }
 
-static struct range *dirty_take(struct dirty *d)
+static void dirty_scan(uint64_t deadline)
 {
-    if (atomic_load_explicit(&d->next, memory_order_relaxed) >= d->n)
-        return NULL;
-    uint32_t at = atomic_fetch_add_explicit(&d->next, 1, memory_order_relaxed);
-    return at < d->n ? &d->ranges[at] : NULL;
-}
-
-// Scans written pages again, its own list first, until none is left or the time is over.
-static void dirty_scan(const struct dirty *own, uint64_t deadline)
-{
-    struct sv_marker *m = dirty_marker(own);
-    struct dirty *other = &phase.dirty[own == phase.dirty];
-    struct range *r;
-    for (unsigned i = 1;
-         (r = dirty_take(&phase.dirty[own - phase.dirty])) || (r = dirty_take(other)); i++) {
-        sv_mark_page(m, r->lo, r->hi);
-        if (deadline && i % LOOK_RANGES == 0 && sv_os_now() >= deadline)
-            break;
-    }
-}
-
-static uint32_t dirty_left(void)
-{
-    uint32_t left = 0;
-    for (unsigned i = 0; i < 2; i++) {
-        const struct dirty *d = &phase.dirty[i];
-        uint32_t next = atomic_load_explicit(&d->next, memory_order_relaxed);
-        left += next < d->n ? d->n - next : 0;
-    }
-    return left;
-}
-
-// Adds a stretch, the one before which isn't one of them when `apart`.
-static void window_add(struct dirty *d, uint32_t stretch, bool apart)
-{
-    uintptr_t lo = sv_heap.base + ((uintptr_t)stretch << SV_STRETCH_SHIFT);
-    uintptr_t hi = lo + ((uintptr_t)1 << SV_STRETCH_SHIFT), end = sv_page_addr(sv_heap.grown);
-    hi = hi < end ? hi : end;
-    if (d->nwindows == 0 || (apart && d->nwindows < WINDOWS_MAX))
-        d->window[d->nwindows++] = (struct range){lo, hi};
-    else
-        d->window[d->nwindows - 1].hi = hi;
-}
-
-// The two halves of the stretches in which something is marked. What isn't marked is looked at
-// when it is.
-static void windows_make(void)
-{
-    uint32_t end = sv_stretch_count(__atomic_load_n(&sv_heap.grown, __ATOMIC_ACQUIRE)), n = 0;
-    for (uint32_t i = 0; i < end; i++)
-        n += sv_stretch_marked(i);
-    phase.dirty[0].nwindows = phase.dirty[1].nwindows = 0;
-    phase.dirty[0].window_at = phase.dirty[1].window_at = 0;
-    uint32_t at = 0;
-    bool apart = true;
-    for (uint32_t i = 0; i < end; i++) {
-        bool marked = sv_stretch_marked(i);
-        if (marked)
-            window_add(&phase.dirty[at++ >= n / 2], i, apart);
-        apart = !marked;
-    }
+    sv_dirty_scan(0, &phase.marker[0], deadline);
 }
 
 static bool fetched(void)
 {
-    phase.pages = phase.dirty[0].pages + phase.dirty[1].pages;
+    bool ok = sv_dirty_fetched(&phase.pages);
     phase.pages_total += phase.pages;
-    return phase.dirty[0].failed == 0 && phase.dirty[1].failed == 0;
+    return ok;
 }
 
 // By the driver alone, the program running.
@@ -318,9 +201,9 @@ static bool fetch_beside(void)
 {
     phase.deadline = 0;
     atomic_store_explicit(&phase.again, true, memory_order_relaxed);
-    windows_make();
-    dirty_fetch(&phase.dirty[0]);
-    dirty_fetch(&phase.dirty[1]);
+    sv_dirty_windows();
+    dirty_fetch(&phase.marker[0]);
+    dirty_fetch(&phase.marker[1]);
     return fetched();
 }
 
@@ -418,7 +301,7 @@ static const char *preclean(void)
         if (!fetch_beside())
             return "the barrier failed";
         uint64_t pages = phase.pages;
-        dirty_scan(&phase.dirty[0], 0);
+        dirty_scan(0);
         reason = drain_beside();
         phase.stats->rounds++;
         if (pages <= ROUND_ENOUGH || pages > last / 2)
@@ -428,8 +311,8 @@ static const char *preclean(void)
     return reason;
 }
 
-// The roots that were written since the last look at them.
-static const char *roots_round(void)
+// The roots that were written since the last look at them; *bytes of them.
+static const char *roots_round(uint64_t *bytes)
 {
     struct sv_rootset_visitor v = visitor_make();
     phase.deadline = 0;
@@ -438,7 +321,7 @@ static const char *roots_round(void)
     if (!reason)
         reason = drain_beside();
     phase.stats->roots += v.others;
-    phase.roots_round = v.others;
+    *bytes = v.others;
     return reason;
 }
 
@@ -446,14 +329,14 @@ static const char *roots_round(void)
 // them. What always counts as written (shared mappings) ends it after one round.
 static const char *roots_preclean(void)
 {
-    uint64_t last = phase.stats->roots;
+    uint64_t last = phase.stats->roots, bytes;
     const char *reason = NULL;
     for (unsigned round = 0; round < ROUNDS_MAX && last > ROOTS_ENOUGH && !reason; round++) {
         sv_chaos();
-        reason = roots_round();
-        if (phase.roots_round > last / 2)
+        reason = roots_round(&bytes);
+        if (bytes > last / 2)
             break;
-        last = phase.roots_round;
+        last = bytes;
     }
     return reason;
 }
@@ -493,11 +376,9 @@ static const char *mark_beside(void)
 static void markers_begin(void)
 {
     sv_stretch_clear();
-    for (unsigned i = 0; i < 2; i++) {
+    sv_dirty_clear();
+    for (unsigned i = 0; i < 2; i++)
         sv_mark_begin(&phase.marker[i], sv_rootset_pages());
-        phase.dirty[i].n = 0;
-        atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
-    }
 }
 
 static bool bin_blacken(const struct sv_bin *bin)
@@ -593,9 +474,9 @@ static int stack_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn,
 }
 
 // All that a stop asks about but the general roots, for which the driver has to list the mappings.
-static void fetch_share(void *arg)
+static void fetch_share(void *marker)
 {
-    dirty_fetch(arg);
+    dirty_fetch(marker);
     sv_rootset_sleepers_ask(stack_written);
 }
 
@@ -603,14 +484,14 @@ static void fetch_share(void *arg)
 static void fetch_begin(void)
 {
     phase.deadline = 0;
-    windows_make();
+    sv_dirty_windows();
     sv_rootset_sleepers_find();
-    sv_crew_run(fetch_share, &phase.dirty[1], true);
+    sv_crew_run(fetch_share, &phase.marker[1], true);
 }
 
 static const char *fetch_end(void)
 {
-    fetch_share(&phase.dirty[0]);
+    fetch_share(&phase.marker[0]);
     sv_crew_join();
     bool ok = fetched();
     phase.stats->dirty_final = phase.pages;
@@ -648,12 +529,12 @@ static void hand_begins(void)
 
 static void crew_scan(void *arg)
 {
-    struct dirty *d = arg;
+    struct sv_marker *m = arg;
     uint64_t began = sv_os_now(), cpu = sv_os_cpu_thread();
     hand_begins();
-    dirty_scan(d, phase.deadline);
-    drain_together(dirty_marker(d));
-    sv_mark_flush(dirty_marker(d));
+    sv_dirty_scan(half_of(m), m, phase.deadline);
+    drain_together(m);
+    sv_mark_flush(m);
     cpu = sv_os_cpu_thread() - cpu;
     uint64_t took = sv_os_now() - began;
     phase.preempted = took > cpu ? took - cpu : 0;
@@ -687,14 +568,14 @@ static const char *scan_stopped(uint64_t limit, bool roots)
     atomic_store_explicit(&phase.dry, 0, memory_order_relaxed);
     if (there)
         hand_begins(); // before the other, which is to wait for what roots lead to
-    sv_crew_run(crew_scan, &phase.dirty[1], there);
+    sv_crew_run(crew_scan, &phase.marker[1], there);
     if (!there)
         hand_begins();
     const char *reason = roots ? roots_stopped() : NULL;
-    dirty_scan(&phase.dirty[0], phase.deadline);
+    dirty_scan(phase.deadline);
     bool dry = drain_together(&phase.marker[0]);
     sv_crew_join();
-    phase.done = dry && dirty_left() == 0 && sv_work_idle() && !(roots && phase.roots_left);
+    phase.done = dry && sv_dirty_left() == 0 && sv_work_idle() && !(roots && phase.roots_left);
     return reason;
 }
 
@@ -759,11 +640,10 @@ static const char *stop_scan(uint64_t limit)
 static const char *stop_fetch(uint64_t limit)
 {
     phase.deadline = sv_os_now() + limit;
-    sv_crew_run(dirty_fetch, &phase.dirty[1], sv_crew_there());
-    dirty_fetch(&phase.dirty[0]);
+    sv_crew_run(dirty_fetch, &phase.marker[1], sv_crew_there());
+    dirty_fetch(&phase.marker[0]);
     sv_crew_join();
-    phase.done = phase.dirty[0].window_at == phase.dirty[0].nwindows &&
-                 phase.dirty[1].window_at == phase.dirty[1].nwindows;
+    phase.done = sv_dirty_windows_done();
     return fetched() ? NULL : "the barrier failed";
 }
 
@@ -819,23 +699,6 @@ static const char *stop_first(void)
 
 // ---- the whole ----------------------------------------------------------------------------------
 
-// Room for every second page of the heap, which is as many ranges as there can be.
-static bool lists_ready(void)
-{
-    uint32_t cap = sv_heap.grown / 2 + RANGES_MIN;
-    for (unsigned i = 0; i < 2; i++) {
-        struct dirty *d = &phase.dirty[i];
-        if (d->cap >= cap)
-            continue;
-        sv_metadata_free(d->ranges, d->cap * sizeof *d->ranges);
-        d->cap = cap + cap / 4;
-        d->ranges = sv_metadata_alloc(d->cap * sizeof *d->ranges);
-        if (!d->ranges)
-            d->cap = 0;
-    }
-    return phase.dirty[0].cap && phase.dirty[1].cap;
-}
-
 static void watched_set(bool watched)
 {
     sv_lock_acquire(&sv_heap.lock);
@@ -848,7 +711,7 @@ static const char *prepare(void)
     const struct sv_barrier *b = phase.in->barrier;
     phase.armed = true;
     watched_set(true);
-    if (!lists_ready())
+    if (!sv_dirty_ready())
         return "no memory for the collector";
     phase.listed = true;
     const char *reason = sv_rootset_open(phase.in->procfd);
@@ -887,12 +750,12 @@ static const char *leftover_scan(void)
 {
     const char *reason = NULL;
     phase.done = false;
-    while (dirty_left() && !reason && !phase.done) {
+    while (sv_dirty_left() && !reason && !phase.done) {
         sv_assist_open();
-        dirty_scan(&phase.dirty[0], sv_os_now() + RUN_NS);
+        dirty_scan(sv_os_now() + RUN_NS);
         sv_assist_close();
         sv_chaos();
-        if (dirty_left())
+        if (sv_dirty_left())
             reason = terminate(stop_scan, STOP_NS);
     }
     return reason;
@@ -917,11 +780,11 @@ static const char *catch_up(void)
 static const char *fetch_stopped(void)
 {
     const char *reason = NULL;
-    windows_make();
+    sv_dirty_windows();
     for (phase.done = false; !reason && !phase.done;) {
         reason = terminate(stop_fetch, STOP_NS);
         sv_assist_open();
-        dirty_scan(&phase.dirty[0], sv_os_now() + RUN_NS);
+        dirty_scan(sv_os_now() + RUN_NS);
         sv_assist_close();
         sv_chaos();
     }
@@ -933,10 +796,7 @@ static const char *fetch_again(bool stopped)
 {
     if (!phase.in->barrier->rounds)
         return NULL;
-    for (unsigned i = 0; i < 2; i++) {
-        phase.dirty[i].n = 0;
-        atomic_store_explicit(&phase.dirty[i].next, 0, memory_order_relaxed);
-    }
+    sv_dirty_clear();
     if (stopped)
         return fetch_stopped();
     return fetch_beside() ? NULL : "the barrier failed";
@@ -947,6 +807,7 @@ static const char *terminate_beside(void)
 {
     sv_assist_close();
     const char *reason = phase.in->barrier->rounds ? catch_up() : NULL;
+    uint64_t bytes;
     for (unsigned try = 0; !reason; try++) {
         sv_chaos();
         reason = drain_beside(); // what the last ones inside left
@@ -958,7 +819,7 @@ static const char *terminate_beside(void)
         if (phase.roots_left) {
             phase.roots_tries++;
             phase.roots_left = false;
-            reason = roots_round();
+            reason = roots_round(&bytes);
         }
         if (!reason)
             reason = fetch_again(try >= TRIES_BESIDE);

@@ -13,6 +13,7 @@
 
 #include "core.h"
 #include "heap.h"
+#include "pagemap.h"
 
 #define SV_STRETCH_SHIFT (SV_PAGE_SHIFT + SV_STRETCH_PAGES_SHIFT)
 
@@ -37,6 +38,13 @@ static inline void sv_stretch_note(uintptr_t start, size_t bytes)
     sv_stretch_set(i);
     while (sv_unlikely(i < last))
         sv_stretch_set(++i);
+}
+
+// Some objects of this span are marked, wherever in it.
+static inline void sv_stretch_note_span(const struct sv_span *span)
+{
+    sv_stretch_note(sv_page_addr((uint32_t)(span - sv_heap.spans)),
+                    (size_t)span->npages << SV_PAGE_SHIFT);
 }
 
 static inline bool sv_stretch_marked(uint32_t i)

@@ -119,8 +119,7 @@ static void *thread_begin(void *p)
         pthread_attr_getstack(&attr, &lo, &size);
         pthread_attr_getguardsize(&attr, &guard);
         pthread_attr_destroy(&attr);
-        sv_world_self_stack((uintptr_t)lo, hi, (uintptr_t)lo + size, guard,
-                            start.user_stack);
+        sv_world_self_stack((uintptr_t)lo, hi, (uintptr_t)lo + size, guard, start.user_stack);
     }
     errno = saved;
     return start.function(start.arg);

@@ -241,7 +241,7 @@ static void span_note(struct sv_marker *m, struct sv_span *span, bool stopped)
         if (!slots)
             continue;
         // what is written there is asked for as if they were marked
-        sv_stretch_note(sv_page_addr(page), (size_t)span->npages << SV_PAGE_SHIFT);
+        sv_stretch_note_span(span);
         if (!stopped)
             sv_boehm_lock();
         chunks_add(&closures.noted, stopped, page, w, slots);

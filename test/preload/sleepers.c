@@ -22,7 +22,7 @@ static int wake[2];
 static pthread_barrier_t asleep, taken;
 static char *volatile *place[SLEEPERS]; // in the sleepers' stacks
 static _Atomic bool over;
-static unsigned seed[SLEEPERS];         // of the object that stands there
+static unsigned seed[SLEEPERS]; // of the object that stands there
 
 static size_t size_of(int i)
 {
