@@ -57,12 +57,14 @@
 #define ROOTS_ENOUGH ((uint64_t)1 << 20) // bytes of roots that a stop can look at
 #define CATCH_MAX 8u                     // rounds that slow the program down
 #define CATCH_ENOUGH 1000u               // hardware pages: as few as a stop can fetch
-#define REST_NS 250000u            // for each part of the rest in a try to finish; doubled after
-#define TRIES_BESIDE 3u            // after so many tries what is to be watched again is so in stops
-#define TRIES_SHORT 32u            // so many tries, and again
-#define TRIES_MAX 96u              // then a try takes as long as it takes
-#define STOP_NS 500000u            // for scanning, or fetching, in a stop that does nothing else
-#define PIECE ((uintptr_t)4 << 20) // bytes of memory that such a stop fetches at a time
+#define LEFT_FEW 500u                    // fetched ranges: as few as a try to finish can scan
+#define REST_NS 250000u // for each part of the rest in a try to finish; doubled after
+#define TRIES_BESIDE 1u // tries after which what was written is fetched beside the program
+#define FETCH_PARTS 3u  // as many of those, where a try watches again what it fetches, for fetching
+#define TRIES_SHORT 32u // so many tries, and again
+#define TRIES_MAX 96u   // then a try takes as long as it takes
+#define STOP_NS 500000u // for scanning, or fetching, in a stop that does nothing else
+#define PIECE ((uintptr_t)4 << 20)     // bytes of memory that such a stop fetches at a time
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define ROOTS_TRIES 4u                 // tries that look at no more
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
@@ -87,6 +89,7 @@ static struct {
     _Atomic bool again;           // driver: what is fetched is watched again
     uint64_t roots_told;          // driver: bytes of written roots in this look at them
     bool roots_left;              // driver: there were more
+    bool keep;                    // driver: tries of this cycle keep what they did: keep_begin
     uint32_t roots_tries;         // driver: tries of this cycle that had so much of them
     void *twice;                  // driver: a slot that a drained cache held and nobody had
     bool armed;                   // driver: the barrier is open
@@ -473,6 +476,12 @@ static int stack_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn,
     return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
 }
 
+static void crew_call(void)
+{
+    if (phase.alone == 0)
+        sv_crew_call();
+}
+
 // All that a stop asks about but the general roots, for which the driver has to list the mappings.
 static void fetch_share(void *marker)
 {
@@ -480,10 +489,11 @@ static void fetch_share(void *marker)
     sv_rootset_sleepers_ask(stack_written);
 }
 
-// The second thread may come later; if it doesn't come at all, the driver does its share.
-static void fetch_begin(void)
+// The second thread may come later; if it doesn't come at all, the driver does its share. `limit`:
+// in ns, 0: none.
+static void fetch_begin(uint64_t limit)
 {
-    phase.deadline = 0;
+    phase.deadline = limit ? sv_os_now() + limit : 0;
     sv_dirty_windows();
     sv_rootset_sleepers_find();
     sv_crew_run(fetch_share, &phase.marker[1], true);
@@ -592,11 +602,17 @@ static const char *marker_failed(void)
 static const char *stop_finish(uint64_t limit)
 {
     bool beside = phase.in->beside;
-    if (beside)
-        fetch_begin(); // by the second marker, while mappings are listed
+    if (!phase.keep)
+        crew_call();
+    if (beside) // by the second marker, while mappings are listed
+        fetch_begin(phase.keep ? FETCH_PARTS * limit : 0);
     const char *reason = sv_rootset_begin(phase.in->procfd, phase.in->sp);
     const char *failed = beside ? fetch_end() : NULL;
     reason = reason ? reason : failed;
+    if (phase.keep && !sv_dirty_windows_done()) // phase.done is false
+        return reason;
+    if (phase.keep)
+        crew_call();
     if (!reason && !beside) { // all of it, in this stop
         markers_begin();
         caches_blacken(); // as in stop_begin
@@ -633,6 +649,7 @@ static const char *stop_finish(uint64_t limit)
 // What a stop does when the program writes faster than the collector looks: only that.
 static const char *stop_scan(uint64_t limit)
 {
+    crew_call();
     return scan_stopped(limit, false);
 }
 
@@ -640,9 +657,8 @@ static const char *stop_scan(uint64_t limit)
 static const char *stop_fetch(uint64_t limit)
 {
     phase.deadline = sv_os_now() + limit;
-    sv_crew_run(dirty_fetch, &phase.marker[1], sv_crew_there());
     dirty_fetch(&phase.marker[0]);
-    sv_crew_join();
+    dirty_fetch(&phase.marker[1]);
     phase.done = sv_dirty_windows_done();
     return fetched() ? NULL : "the barrier failed";
 }
@@ -657,12 +673,11 @@ static const char *terminate(stop_fn *fn, uint64_t limit)
     const char *reason = stop_begin(&stop);
     bool stands = !reason;
     if (stands) {
-        if (phase.alone == 0)
-            sv_crew_call();
         sv_work_held(true);
         phase_set(SV_PHASE_TERMINATION);
-        // what ends the mark needs no watching; if it doesn't come to that, see fetch_again
-        atomic_store_explicit(&phase.again, fn != stop_finish, memory_order_relaxed);
+        // what ends the mark needs no watching; if it doesn't come to that, see try_again
+        bool again = fn != stop_finish || phase.keep;
+        atomic_store_explicit(&phase.again, again, memory_order_relaxed);
         reason = fn(limit);
         if (!reason)
             reason = marker_failed();
@@ -744,6 +759,15 @@ void sv_phase_finish(void)
     phase.armed = phase.listed = false;
 }
 
+// The program runs for a moment, in which some of what was fetched is scanned.
+static void run_on(void)
+{
+    sv_assist_open();
+    dirty_scan(sv_os_now() + RUN_NS);
+    sv_assist_close();
+    sv_chaos();
+}
+
 // What was fetched and not scanned, the program running for RUN_NS at a time only, if it is much:
 // it may write faster than the driver looks.
 static const char *leftover_scan(void)
@@ -751,27 +775,9 @@ static const char *leftover_scan(void)
     const char *reason = NULL;
     phase.done = false;
     while (sv_dirty_left() && !reason && !phase.done) {
-        sv_assist_open();
-        dirty_scan(sv_os_now() + RUN_NS);
-        sv_assist_close();
-        sv_chaos();
+        run_on();
         if (sv_dirty_left())
             reason = terminate(stop_scan, STOP_NS);
-    }
-    return reason;
-}
-
-// Until so little is written between two looks that a stop can fetch it.
-static const char *catch_up(void)
-{
-    const char *reason = NULL;
-    for (unsigned round = 0; round < CATCH_MAX && !reason; round++) {
-        if (!fetch_beside())
-            return "the barrier failed";
-        uint64_t pages = phase.pages;
-        reason = leftover_scan();
-        if (pages <= CATCH_ENOUGH)
-            break;
     }
     return reason;
 }
@@ -783,23 +789,64 @@ static const char *fetch_stopped(void)
     sv_dirty_windows();
     for (phase.done = false; !reason && !phase.done;) {
         reason = terminate(stop_fetch, STOP_NS);
-        sv_assist_open();
-        dirty_scan(sv_os_now() + RUN_NS);
-        sv_assist_close();
-        sv_chaos();
+        run_on();
     }
     return reason;
 }
 
-// What a stop fetched, didn't scan to the end, and didn't watch again: the same once more.
-static const char *fetch_again(bool stopped)
+// The program writes too fast for looks beside it. From now on it is let run for moments only: until
+// what it writes while all of that is fetched and scanned is little, and then between tries to
+// finish, which watch again what they fetch, so that each leaves less to the next.
+static const char *keep_begin(void)
 {
-    if (!phase.in->barrier->rounds)
+    uint64_t last = UINT64_MAX, pages = UINT64_MAX / 2;
+    const char *reason = NULL;
+    phase.keep = true;
+    while (!reason && pages > CATCH_ENOUGH && pages < last / 4 * 3) {
+        uint64_t before = phase.pages_total;
+        last = pages;
+        reason = fetch_stopped();
+        if (!reason)
+            reason = leftover_scan();
+        pages = phase.pages_total - before;
+    }
+    return reason;
+}
+
+// Until so little is written between two looks that a stop can fetch it.
+static const char *catch_up(void)
+{
+    uint64_t last = UINT64_MAX;
+    for (unsigned round = 0; round < CATCH_MAX; round++) {
+        if (!fetch_beside())
+            return "the barrier failed";
+        uint64_t pages = phase.pages;
+        const char *reason = leftover_scan();
+        if (reason || pages <= CATCH_ENOUGH)
+            return reason;
+        if (pages > last / 3 * 2)
+            break;
+        last = pages;
+    }
+    return keep_begin();
+}
+
+// A try to finish was too short. What it fetched isn't watched, unless it keeps that, so it is
+// fetched again.
+static const char *try_again(unsigned try)
+{
+    if (phase.keep && sv_dirty_left() < LEFT_FEW) {
+        run_on();
         return NULL;
-    sv_dirty_clear();
-    if (stopped)
-        return fetch_stopped();
-    return fetch_beside() ? NULL : "the barrier failed";
+    }
+    if (!phase.keep && phase.in->barrier->rounds) {
+        sv_dirty_clear();
+        if (try >= TRIES_BESIDE)
+            return keep_begin();
+        if (!fetch_beside())
+            return "the barrier failed";
+    }
+    return leftover_scan();
 }
 
 // Tries to finish until a try finds so little that it can.
@@ -822,9 +869,7 @@ static const char *terminate_beside(void)
             reason = roots_round(&bytes);
         }
         if (!reason)
-            reason = fetch_again(try >= TRIES_BESIDE);
-        if (!reason)
-            reason = leftover_scan();
+            reason = try_again(try);
     }
     return reason;
 }
@@ -890,6 +935,7 @@ const char *sv_phase_collect(const struct sv_phase_in *in, struct sv_stats_cycle
     phase.stopped_cpu = 0;
     phase.cycle++;
     phase.roots_tries = 0;
+    phase.keep = false;
     uint64_t cpu = sv_os_cpu_thread();
     const char *reason = in->beside ? collect_beside() : collect_stopped();
     if (in->beside)
