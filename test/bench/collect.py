@@ -33,12 +33,14 @@ THP = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 # What BENCH_ONLY can name after collect; `list` runs only when it is named.
 ROWS = ["gcbench", "gcbench2", "binarytrees", "graph", "tree", "list", "drop", "final", "growth",
-        "threads", "huge"]
+        "threads", "writing", "huge"]
 UNASKED = {"list"}
 PHASES = {
     "local1": "1 thread, few pages written", "local2": "2 threads, few pages written",
     "spread1": "1 thread, every page written",
 }
+WRITERS = [1, 2]
+STOPS = 4000  # of a process without a collector
 SLEEPERS = [(4, 0), (480, 0), (480, 20), (0, 100)]
 
 GC_LINE = re.compile(
@@ -432,6 +434,29 @@ def threads_run(peers):
     say("\nLeft out: Go where threads spin, which its goroutines do on 2 threads only.")
 
 
+# ---- threads that write everywhere ----
+
+def writing_run(peers):
+    say(f"\n### Threads that write all of {HEAP_MIB} MiB by chance while it is collected, one run each")
+    head("threads", "collector", "M operations/s, idle", "while collecting", "collection, ms",
+         "stops that end a mark: p99, ms", "longest", "longest first stop")
+    chosen = {name: peer for name, peer in peers.items() if not peer.go and "as" not in name.split()
+              and "incremental" not in name}
+    for threads in WRITERS:
+        for name, (run,) in runs_take(chosen, "writing", [str(HEAP_MIB), str(threads), "5"],
+                                      1).items():
+            first = f"{run.number('first_max_us') / 1e3:.2f}" if "first_max_us" in run.words else "-"
+            row(str(threads), name, f"{run.number('idle'):.1f}", f"{run.number('working'):.1f}",
+                f"{run.number('collect_ms'):.0f}", f"{run.number('stop_p99_us') / 1e3:.2f}",
+                f"{run.number('stop_max_us') / 1e3:.2f}", first)
+    say(f"\nWhat this machine adds to stops of half a millisecond without a collector, {STOPS:,} each:\n")
+    head("threads", "middle, ms", "p99", "longest", "3 ms or more in all")
+    for threads in WRITERS:
+        (run,), = runs_take({"none": Peer("none")}, "stops", [str(threads), str(STOPS)], 1).values()
+        row(str(threads), *[f"{run.number(key) / 1e3:.2f}" for key in ("p50_us", "p99_us", "max_us")],
+            run.words["late"])
+
+
 def collect_run(rows, mallocs):
     """`rows`: what of ROWS to run, all for no choice; `mallocs`: name -> library."""
     if not rows:
@@ -455,6 +480,7 @@ def collect_run(rows, mallocs):
         "final": lambda: final_run(collectors),
         "growth": lambda: growth_run(collectors),
         "threads": lambda: threads_run(collectors),
+        "writing": lambda: writing_run(collectors),
         "huge": lambda: huge_run(collectors),
     }
     for name in rows:

@@ -125,7 +125,8 @@ static void fifo_prepare(struct waiter *w)
 {
     static int n;
     snprintf(w->path, sizeof w->path, "/tmp/waiter-%d-%d", getpid(), n++);
-    WITNESS_NEED(mkfifo(w->path, 0600) == 0, "mkfifo");
+    unlink(w->path); // of a process that had this id and was killed
+    WITNESS_NEED(mkfifo(w->path, 0600) == 0, "mkfifo %s: %s", w->path, strerror(errno));
 }
 
 static int fifo_block(struct waiter *w)
