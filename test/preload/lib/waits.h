@@ -125,7 +125,6 @@ static void fifo_prepare(struct waiter *w)
 {
     static int n;
     snprintf(w->path, sizeof w->path, "/tmp/waiter-%d-%d", getpid(), n++);
-    unlink(w->path); // of a process that had this id and was killed
     WITNESS_NEED(mkfifo(w->path, 0600) == 0, "mkfifo %s: %s", w->path, strerror(errno));
 }
 
@@ -137,6 +136,11 @@ static int fifo_block(struct waiter *w)
 static void fifo_release(struct waiter *w)
 {
     w->fd[1] = open(w->path, O_WRONLY | O_CLOEXEC);
+    unlink(w->path);
+}
+
+static void fifo_clean(struct waiter *w)
+{
     unlink(w->path);
 }
 
@@ -1004,7 +1008,8 @@ static const struct row {
     {"splice", pipe_prepare, splice_block, pipe_feed, NULL, WAITS_EINTR | WAITS_CANCEL},
     {"write", full_prepare, write_block, full_drain, NULL, WAITS_EINTR | WAITS_CANCEL},
     {"writev", full_prepare, writev_block, full_drain, NULL, WAITS_EINTR | WAITS_CANCEL},
-    {"open of a FIFO", fifo_prepare, fifo_block, fifo_release, NULL, WAITS_EINTR | WAITS_CANCEL},
+    {"open of a FIFO", fifo_prepare, fifo_block, fifo_release, fifo_clean,
+     WAITS_EINTR | WAITS_CANCEL},
     {"poll", pipe_prepare, poll_block, pipe_feed, NULL, WAITS_EINTR | WAITS_CANCEL},
     {"ppoll", pipe_prepare, ppoll_block, pipe_feed, NULL, WAITS_EINTR | WAITS_CANCEL},
     {"select", pipe_prepare, select_block, pipe_feed, NULL, WAITS_EINTR | WAITS_CANCEL},
