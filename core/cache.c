@@ -245,18 +245,6 @@ void sv_cache_drain(struct sv_cache *cache)
     }
 }
 
-void *sv_cache_drain_held(struct sv_cache *cache)
-{
-    void *bad = NULL;
-    for (unsigned i = 0; i < SV_NBIN; i++) {
-        struct sv_bin *bin = &cache->bins[i];
-        size_t held = (size_t)(bin->top - bin->base);
-        void *twice = held ? sv_central_flush_held(bin_code(i), bin, (unsigned)held) : NULL;
-        bad = bad ? bad : twice;
-    }
-    return bad;
-}
-
 static void cache_unlink(struct sv_cache *cache)
 {
     for (struct sv_cache **at = &cache_list; *at; at = &(*at)->next) {

@@ -33,10 +33,6 @@ void *sv_cache_flush(struct sv_bin *bin);
 // Gives all slots back. The owner calls it, or anyone when the owner is gone for good.
 void sv_cache_drain(struct sv_cache *cache);
 
-// The same for the cache of a thread that waits behind its gate: world stopped, all locks held,
-// while objects are marked. NULL, or a slot that was freed twice.
-void *sv_cache_drain_held(struct sv_cache *cache);
-
 // The calling thread is ending: its cache is drained and given up; what it still allocates and
 // frees goes straight to the central lists.
 void sv_cache_retire(void);

@@ -355,9 +355,10 @@ static void central_given(struct sv_central *central, size_t n)
     atomic_fetch_add_explicit(&sv_heap.freed, bytes, memory_order_relaxed);
 }
 
-void *sv_central_flush_held(unsigned code, struct sv_bin *bin, unsigned n)
+void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
 {
     struct sv_central *central = &sv_heap.central[code];
+    sv_lock_acquire(&central->lock);
     struct cursor at = {.marking = sv_heap_marking()};
     if (sv_unlikely(central->unswept.first))
         slots_keep(bin->base, n);
@@ -368,16 +369,8 @@ void *sv_central_flush_held(unsigned code, struct sv_bin *bin, unsigned n)
     memmove(bin->base, bin->base + n, left * sizeof *bin->base);
     bin->top = bin->base + left;
     central_given(central, at.total);
-    return at.bad;
-}
-
-void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n)
-{
-    struct sv_central *central = &sv_heap.central[code];
-    sv_lock_acquire(&central->lock);
-    void *bad = sv_central_flush_held(code, bin, n);
     central_release(central);
-    return bad;
+    return at.bad;
 }
 
 bool sv_central_give(unsigned code, void *slot)

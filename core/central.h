@@ -16,9 +16,6 @@ bool sv_central_fill(unsigned code, struct sv_bin *bin, unsigned n);
 // the others are given back all the same.
 void *sv_central_flush(unsigned code, struct sv_bin *bin, unsigned n);
 
-// The same where the world stands still, all locks held, and objects are marked.
-void *sv_central_flush_held(unsigned code, struct sv_bin *bin, unsigned n);
-
 // The same for one slot without a cache.
 void *sv_central_take(unsigned code);
 bool sv_central_give(unsigned code, void *slot);

@@ -164,8 +164,6 @@ struct sv_cache {
     uint32_t state;                // owner: enum sv_cache_state
     struct sv_cache *next;         // world's list lock: all caches
     struct sv_thread *thread;      // const: owner, NULL for an orphan
-    uint64_t filled[(SV_NBIN + 63) / 64]; // stopper: a bit for each bin that had slots when it was
-                                          // looked at last (sv_thread.cached)
 };
 
 enum sv_cache_state {
@@ -255,6 +253,14 @@ struct sv_heap {
 
 // ---- world.h ------------------------------------------------------------------------------------
 
+// Slots in a thread's cache that share a word of their span's bits.
+struct sv_held {
+    struct sv_span *span;
+    struct sv_bits *bits;
+    uint64_t slots; // a bit each
+};
+#define SV_HELD_MAX 8u
+
 // What a stop reads of every thread fills the record's first two cache lines. (Metadata of a whole
 // number of lines lies on lines.)
 struct sv_thread {
@@ -274,10 +280,10 @@ struct sv_thread {
     uint32_t scanned;        // stopper: value of gate when its stack was visited last
     bool beside;             // stopper: it slept in the first stop, and its stack is visited after
     bool asked;              // stopper: it sleeps, and `written_lo` and `written_hi` are known
-    bool drained;            // stopper: nothing lay in its cache when that was looked at last
+    uint8_t nheld;           // stopper: `held` in use; more than SV_HELD_MAX: more than fit
     bool ending;             // world lock: it has run its destructors
-    uint32_t cached;         // stopper: value of gate then
-    uint32_t cached_cycle;   // stopper: in which cycle that was (phase.c)
+    uint32_t cached;         // stopper: value of gate when its cache was looked at last
+    uint32_t cached_cycle;   // stopper: the last cycle in which its cache was blackened (phase.c)
     uintptr_t written_lo;    // stopper: between the two lies what of its stack others have written
     uintptr_t written_hi;    // stopper: since it was visited; 0: nothing
     uintptr_t stack_lo;      // const: its pthread stack, 0 when unknown
@@ -292,8 +298,9 @@ struct sv_thread {
     uint32_t assist_cycle;   // itself: the cycle that its debt belongs to, by sweepgen
     int64_t assist;          // itself: bytes of scanning that it owes for what it allocated
     struct sv_thread *spare; // world lock: the next record to use again
-    struct sv_thread *same_tid; // world lock: the next record in the table by tid
-    struct sv_thread *same_tcb; // world lock: the next record in the table by tcb
+    struct sv_thread *same_tid;       // world lock: the next record in the table by tid
+    struct sv_thread *same_tcb;       // world lock: the next record in the table by tcb
+    struct sv_held held[SV_HELD_MAX]; // stopper: what lay in its cache, if it slept then
 };
 _Static_assert(offsetof(struct sv_thread, prev) == 2 * SV_CACHE_LINE, "see above");
 

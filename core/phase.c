@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "arch.h"
+#include "assert.h"
 #include "assist.h"
 #include "cache.h"
 #include "central.h"
@@ -68,7 +69,7 @@
 #define ROOTS_MOST ((uint64_t)1 << 20) // bytes of written roots that a try to finish looks at
 #define ROOTS_TRIES 4u                 // tries that look at no more
 #define PREEMPTED_NS 500000u           // more than a second marker should wait for a processor
-#define DRAINED_MAX 16u                // caches of sleepers that a stop drains
+#define CACHES_AHEAD 8u                // how far the look at caches reaches ahead
 #define ALONE_MAX 63u
 #define RUN_NS 100000u // how long the program runs between such stops
 
@@ -91,7 +92,6 @@ static struct {
     bool roots_left;              // driver: there were more
     bool keep;                    // driver: tries of this cycle keep what they did: keep_begin
     uint32_t roots_tries;         // driver: tries of this cycle that had so much of them
-    void *twice;                  // driver: a slot that a drained cache held and nobody had
     bool armed;                   // driver: the barrier is open
     bool listed;                  // driver: the root set is open
     bool done;                    // driver: the last stop did all that it was for
@@ -142,8 +142,6 @@ static void stop_end(enum sv_stats_stop which, const struct stop *stop, bool sta
     if (stands)
         sv_rootset_end();
     sv_lock_release(phase.in->stopping);
-    if (phase.twice)
-        sv_die("double free of %p", phase.twice);
 }
 
 static void phase_set(enum sv_phase to)
@@ -384,55 +382,71 @@ static void markers_begin(void)
         sv_mark_begin(&phase.marker[i], sv_rootset_pages());
 }
 
-static bool bin_blacken(const struct sv_bin *bin)
+static void held_note(struct sv_thread *t, const struct sv_mark_place *at)
 {
-    for (void **slot = bin->base; slot < bin->top; slot++)
-        sv_mark_black(&phase.marker[0], *slot);
-    return bin->base < bin->top;
+    unsigned i = 0;
+    while (i < t->nheld && t->held[i].bits != at->bits)
+        i++;
+    if (i == SV_HELD_MAX)
+        t->nheld = SV_HELD_MAX + 1;
+    else if (i == t->nheld)
+        t->held[t->nheld++] = (struct sv_held){at->span, at->bits, at->bit};
+    else
+        t->held[i].slots |= at->bit;
 }
 
-// Returns whether any bin held something, and notes which.
-static bool cache_blacken(struct sv_cache *cache)
+static void slot_blacken(struct sv_thread *t, void *slot)
 {
-    bool any = false;
-    memset(cache->filled, 0, sizeof cache->filled);
-    for (unsigned i = 0; i < SV_NBIN; i++)
-        if (bin_blacken(&cache->bins[i])) {
-            cache->filled[i / 64] |= (uint64_t)1 << i % 64;
-            any = true;
-        }
-    return any;
+    struct sv_mark_place at;
+    bool used = sv_mark_find((uintptr_t)slot, &at);
+    sv_check(used); // or somebody else has it, too
+    sv_mark_found(&phase.marker[0], &at, false);
+    if (t->nheld <= SV_HELD_MAX)
+        held_note(t, &at);
 }
 
-static void cache_blacken_filled(const struct sv_cache *cache)
+static void cache_blacken(struct sv_thread *t)
 {
-    for (unsigned i = 0; i < SV_NBIN; i += 64)
-        for (uint64_t left = cache->filled[i / 64]; left; left &= left - 1)
-            bin_blacken(&cache->bins[i + (unsigned)__builtin_ctzll(left)]);
+    t->nheld = sv_gate_asleep(t) ? 0 : SV_HELD_MAX + 1;
+    for (unsigned i = 0; i < SV_NBIN; i++) {
+        const struct sv_bin *bin = &t->cache->bins[i];
+        for (void **slot = bin->base; slot < bin->top; slot++)
+            slot_blacken(t, *slot);
+    }
 }
 
-// Most bins of a cache are empty, and who sleeps leaves them so: then it is known which aren't, and
-// in the second stop of a cycle nothing is left to do. What lies in the cache of a thread that
-// sleeps from one cycle to the next is of no use to it, and costs each of them; so it goes back, of
-// some such threads at a time.
+static void held_blacken(const struct sv_thread *t)
+{
+    for (unsigned i = 0; i < t->nheld; i++)
+        sv_mark_slots(&phase.marker[0], t->held[i].span, t->held[i].bits, t->held[i].slots);
+}
+
+static void held_prefetch(const struct sv_thread *t)
+{
+    for (unsigned i = 0; t && t->nheld <= SV_HELD_MAX && i < t->nheld; i++)
+        __builtin_prefetch(t->held[i].bits, 1);
+}
+
+// Who sleeps leaves its cache as it is: then what lies there is known, if it isn't much, and in the
+// second stop of a cycle nothing is left to do. It isn't given back to the heap, of however little
+// use it is to a sleeper, which may sleep in a signal handler that came in the middle of malloc.
 static void caches_blacken(void)
 {
-    unsigned drained = 0;
+    const struct sv_thread *ahead = sv_world_threads();
+    for (unsigned i = 0; i < CACHES_AHEAD && ahead; i++)
+        ahead = ahead->next;
     for (struct sv_thread *t = sv_world_threads(); t; t = t->next) {
         bool slept = sv_gate_slept(t, t->cached), again = t->cached_cycle == phase.cycle;
-        if (!t->cache || (slept && (again || t->drained)))
+        held_prefetch(ahead);
+        ahead = ahead ? ahead->next : NULL;
+        if (!t->cache || (slept && again))
             continue;
         t->cached = atomic_load_explicit(&t->gate, memory_order_relaxed);
         t->cached_cycle = phase.cycle;
-        if (!slept) {
-            t->drained = !cache_blacken(t->cache);
-        } else if (drained++ < DRAINED_MAX) {
-            void *twice = sv_cache_drain_held(t->cache);
-            phase.twice = phase.twice ? phase.twice : twice;
-            t->drained = true;
-        } else {
-            cache_blacken_filled(t->cache);
-        }
+        if (slept && t->nheld <= SV_HELD_MAX)
+            held_blacken(t);
+        else
+            cache_blacken(t);
     }
 }
 

@@ -449,7 +449,7 @@ def writing_run(peers):
             row(str(threads), name, f"{run.number('idle'):.1f}", f"{run.number('working'):.1f}",
                 f"{run.number('collect_ms'):.0f}", f"{run.number('stop_p99_us') / 1e3:.2f}",
                 f"{run.number('stop_max_us') / 1e3:.2f}", first)
-    say(f"\nWhat this machine adds to stops of half a millisecond without a collector, {STOPS:,} each:\n")
+    say(f"\nWhat this machine adds to stops of half a millisecond without a collector, {STOPS:,} each:")
     head("threads", "middle, ms", "p99", "longest", "3 ms or more in all")
     for threads in WRITERS:
         (run,), = runs_take({"none": Peer("none")}, "stops", [str(threads), str(STOPS)], 1).values()
