@@ -105,9 +105,10 @@ int main(int argc, char **argv)
     for (int i = 0; i < threads; i++)
         pthread_join(thread[i], NULL);
     qsort(took, (size_t)count, sizeof *took, length_compare);
-    printf("p50_us=%.1f p99_us=%.1f max_us=%.1f late=%d\n",
-           (double)(took[count / 2] - WORK_NS) / 1e3,
-           (double)(took[count * 99 / 100] - WORK_NS) / 1e3,
-           (double)(took[count - 1] - WORK_NS) / 1e3, late);
+    int places[3] = {count / 2, count / 100 * 99, count - 1};
+    double added[3];
+    for (int i = 0; i < 3; i++)
+        added[i] = (double)(took[places[i]] - WORK_NS) / 1e3;
+    printf("p50_us=%.1f p99_us=%.1f max_us=%.1f late=%d\n", added[0], added[1], added[2], late);
     return 0;
 }
