@@ -819,12 +819,6 @@ void sv_cycle_relink(void)
 
 // ---- stops for the program's own ends -----------------------------------------------------------
 
-static void stop_release(void)
-{
-    sv_lock_release(&cycle.stopping);
-    sv_cycle_release();
-}
-
 const char *sv_cycle_stop(void)
 {
     if (sv_cycle_hold() != 0)
@@ -835,7 +829,8 @@ const char *sv_cycle_stop(void)
     const char *reason = sv_world_stop(procfd);
     if (reason) {
         sv_locks_drop();
-        stop_release();
+        sv_lock_release(&cycle.stopping);
+        sv_cycle_release();
     } else {
         atomic_fetch_or_explicit(&sv_world_me->distrusted, SV_DISTRUST_STOPPER,
                                  memory_order_relaxed);
@@ -850,8 +845,9 @@ void sv_cycle_start(void)
     atomic_fetch_and_explicit(&sv_world_me->distrusted, ~(uint32_t)SV_DISTRUST_STOPPER,
                               memory_order_relaxed);
     sv_locks_drop(); // those who are woken may want them at once
+    sv_lock_release(&cycle.stopping);
     sv_world_resume();
-    stop_release();
+    sv_cycle_release();
 }
 
 // ---- keeping stops away -------------------------------------------------------------------------

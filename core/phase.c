@@ -2,8 +2,8 @@
 // stops (Boehm, Demers and Shenker's mostly parallel collection):
 //
 //   prepare      the barrier is armed over the heap and over every root; the program runs
-//   first stop   the phase becomes MARK, stacks and registers are looked at, what lies in thread
-//                caches is blackened; nothing of the heap is scanned
+//   first stop   the phase becomes MARK, stacks and registers of who is awake are looked at, what
+//                lies in thread caches is blackened; nothing of the heap is scanned
 //   mark         roots as copies, then the heap; others help (assist.c); then pre-cleaning: what
 //                was written meanwhile is fetched, watched again and scanned again, while that gets
 //                less
@@ -132,7 +132,7 @@ static const char *stop_begin(struct stop *stop)
 // processor time only. What it works until then is part of the stop, which costs all processors.
 static void stop_end(enum sv_stats_stop which, const struct stop *stop, bool stands)
 {
-    sv_locks_drop();
+    locks_drop();
     uint64_t ended = sv_os_now(), cpu = sv_os_cpu_thread();
     if (stands)
         sv_world_resume();
@@ -141,7 +141,6 @@ static void stop_end(enum sv_stats_stop which, const struct stop *stop, bool sta
     phase.stopped_cpu += woke - stop->cpu;
     if (stands)
         sv_rootset_end();
-    sv_lock_release(phase.in->stopping);
 }
 
 static void phase_set(enum sv_phase to)
