@@ -482,11 +482,11 @@ static void flip(void)
 
 // ---- both threads inside a stop -----------------------------------------------------------------
 
+// Never watched again: a try that is too short to visit stacks forgets what it was told of them.
 static int stack_written(void *arg, uintptr_t lo, uintptr_t hi, sv_range_fn *fn, void *fn_arg)
 {
     (void)arg;
-    bool again = atomic_load_explicit(&phase.again, memory_order_relaxed);
-    return phase.in->barrier->written(lo, hi, again, fn, fn_arg);
+    return phase.in->barrier->written(lo, hi, false, fn, fn_arg);
 }
 
 static void crew_call(void)
@@ -807,9 +807,9 @@ static const char *fetch_stopped(void)
     return reason;
 }
 
-// The program writes too fast for looks beside it. From now on it is let run for moments only: until
-// what it writes while all of that is fetched and scanned is little, and then between tries to
-// finish, which watch again what they fetch, so that each leaves less to the next.
+// The program writes too fast for looks beside it. From now on it is let run for moments only:
+// until what it writes while all of that is fetched and scanned is little, and then between tries
+// to finish, which watch again what they fetch, so that each leaves less to the next.
 static const char *keep_begin(void)
 {
     uint64_t last = UINT64_MAX, pages = UINT64_MAX / 2;

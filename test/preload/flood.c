@@ -1,7 +1,7 @@
 // A program that writes to all of its heap faster than the collector looks at what was written: two
-// threads exchange, between objects of theirs, the only pointers to others, while a third collects
-// back to back. So that a mark ends, the collector lets them run for moments only, and keeps what
-// tries that were too short have done.
+// threads exchange, between objects of theirs, and with the stack of a thread that sleeps, the only
+// pointers to others, while a third collects back to back. So that a mark ends, the collector lets
+// them run for moments only, and keeps what tries that were too short have done.
 //
 // SALVAGE: clobber=1
 // SALVAGE: clobber=1,checkmark=1
@@ -12,7 +12,9 @@
 
 #define WRITERS 2
 #define HOLDERS (1 << 19) // objects of 64 bytes, and as many that they hold
+#define SLOTS 64          // of each sleeper's stack
 #define BATCH 256
+#define SELDOM 32
 #define COLLECTIONS 6
 
 struct leaf {
@@ -27,9 +29,19 @@ struct holder {
 
 static const uint64_t MAGIC = 0x9d1f0c6b5a3e7721;
 
-static struct holder **holders[WRITERS]; // in the heap, as the holders are
+static struct holder **holders[WRITERS];      // in the heap, as the holders are
+static struct leaf *volatile *slots[WRITERS]; // in the sleepers' stacks
+static int wake[2];
+static pthread_barrier_t asleep;
 static _Atomic bool over;
 static _Atomic uint64_t exchanges, wrong;
+
+static struct leaf *leaf_new(void)
+{
+    struct leaf *leaf = malloc(sizeof *leaf);
+    leaf->magic = MAGIC;
+    return leaf;
+}
 
 static void holders_make(unsigned self)
 {
@@ -37,9 +49,22 @@ static void holders_make(unsigned self)
     holders[self] = malloc(n * sizeof *holders[self]);
     for (size_t i = 0; i < n; i++) {
         holders[self][i] = calloc(1, sizeof **holders[self]);
-        holders[self][i]->leaf = malloc(sizeof(struct leaf));
-        holders[self][i]->leaf->magic = MAGIC;
+        holders[self][i]->leaf = leaf_new();
     }
+}
+
+static void *sleeper(void *arg)
+{
+    struct leaf *volatile leaves[SLOTS];
+    char c;
+    for (unsigned i = 0; i < SLOTS; i++)
+        leaves[i] = leaf_new();
+    slots[(uintptr_t)arg] = leaves;
+    pthread_barrier_wait(&asleep);
+    CHECK(read(wake[0], &c, 1) == 0, "read: %s", strerror(errno));
+    for (unsigned i = 0; i < SLOTS; i++)
+        CHECK(leaves[i]->magic == MAGIC, "what a sleeper holds is lost");
+    return NULL;
 }
 
 static void *writer(void *arg)
@@ -58,6 +83,12 @@ static void *writer(void *arg)
             a->leaf = b->leaf;
             b->leaf = leaf;
         }
+        if (state % SELDOM == 0) { // not between any two looks at that stack
+            struct holder *a = holders[self][(state >> 24) % n];
+            struct leaf *leaf = a->leaf;
+            a->leaf = slots[self][(state >> 16) % SLOTS];
+            slots[self][(state >> 16) % SLOTS] = leaf;
+        }
         atomic_fetch_add(&exchanges, BATCH);
     }
     return NULL;
@@ -65,12 +96,17 @@ static void *writer(void *arg)
 
 int main(void)
 {
-    pthread_t threads[WRITERS];
+    pthread_t threads[WRITERS], sleepers[WRITERS];
     struct salvage_stats s = {0};
     if (!check_collecting())
         return check_done();
-    for (unsigned i = 0; i < WRITERS; i++)
+    CHECK(pipe2(wake, O_CLOEXEC) == 0, "pipe");
+    pthread_barrier_init(&asleep, NULL, WRITERS + 1);
+    for (unsigned i = 0; i < WRITERS; i++) {
+        pthread_create(&sleepers[i], NULL, sleeper, (void *)(uintptr_t)i);
         holders_make(i);
+    }
+    pthread_barrier_wait(&asleep);
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_create(&threads[i], NULL, writer, (void *)(uintptr_t)i);
     for (unsigned i = 0; i < COLLECTIONS; i++)
@@ -78,6 +114,9 @@ int main(void)
     atomic_store(&over, true);
     for (unsigned i = 0; i < WRITERS; i++)
         pthread_join(threads[i], NULL);
+    close(wake[1]);
+    for (unsigned i = 0; i < WRITERS; i++)
+        pthread_join(sleepers[i], NULL);
     CHECK(wrong == 0, "%lu times an object was lost", (unsigned long)wrong);
     uint64_t kept = 0;
     for (unsigned w = 0; w < WRITERS; w++)
