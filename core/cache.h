@@ -53,7 +53,7 @@ void sv_cache_fork_child(void);
 // lost.)
 void sv_cache_watch(void);
 
-// Caches whose owners vanished without a destructor; world stopped, all locks held.
+// Caches whose owners vanished without a destructor; world's lock held.
 void sv_cache_disown(struct sv_cache *cache);
 
 static inline struct sv_bin *sv_cache_bin(struct sv_cache *cache, unsigned code)
