@@ -262,7 +262,7 @@ __attribute__((noinline)) static struct sv_thread *thread_register(bool worker)
     if (!world.pid)
         world.pid = sv_os_getpid();
     struct sv_thread *old = thread_find(tid); // found by a stop, or a thread of that id that ended
-    if (old && old->cache) // without its destructors
+    if (old && old->cache)                    // without its destructors
         sv_cache_disown(old->cache);
     if (old && old->stack_lo)
         thread_retire(old); // glibc may have its stack in a cache
