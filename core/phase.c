@@ -628,7 +628,7 @@ static const char *stop_finish(uint64_t limit)
         crew_call();
     if (!reason && !beside) { // all of it, in this stop
         markers_begin();
-        caches_blacken(); // as in stop_begin
+        caches_blacken(); // as in stop_first
         phase.stats->live_start = atomic_load_explicit(&sv_heap.live, memory_order_relaxed);
     }
     if (!reason && beside) // first: where it takes too long, nothing else is begun
